@@ -1,0 +1,1 @@
+"""Headrace keeps customer segments true while events stream in."""

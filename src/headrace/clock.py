@@ -1,0 +1,48 @@
+"""Instants: UTC milliseconds since 1970. The clock is read at the edges and handed down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+Instant: TypeAlias = int
+Clock: TypeAlias = Callable[[], Instant]
+
+SECOND = 1_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+def system_clock() -> Instant:
+    """The machine's time now."""
+    return time.time_ns() // 1_000_000
+
+
+def parse_instant(text: str) -> Instant:
+    """An RFC 3339 instant, or a bare date (midnight UTC), as milliseconds; finer parts are cut.
+
+    Raises ValueError for anything else; an instant without an offset is refused.
+    """
+    if len(text) == 10:
+        moment = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    else:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None or text[10] not in "Tt ":
+            raise ValueError(f"{text!r} has no time zone")
+    return round_down(moment)
+
+
+def round_down(moment: datetime) -> Instant:
+    """Whole milliseconds of an aware datetime, exactly (no float)."""
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
+
+
+def format_instant(instant: Instant) -> str:
+    """RFC 3339 in UTC, with milliseconds only when there are any."""
+    seconds, millis = divmod(instant, 1_000)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{millis:03d}Z" if millis else f"{text}Z"

@@ -1,0 +1,1 @@
+"""The rule language: model, catalog, spellings, checks and the reference evaluator. Pure."""

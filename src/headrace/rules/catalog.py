@@ -1,0 +1,42 @@
+"""The catalog: which event types, properties and traits exist, and of what type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+FieldType = Literal["string", "integer", "decimal", "boolean", "timestamp", "array<string>"]
+Mode = Literal["freeze", "evolve", "quarantine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One property or trait: its type, unit and whether it identifies a person."""
+
+    type: FieldType
+    unit: str = ""
+    pii: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One kind of fact and the properties it may carry."""
+
+    properties: Mapping[str, Field] = field(default_factory=dict)
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything rules may refer to.
+
+    ``properties_mode`` and ``events_mode`` say what happens to names the catalog lacks:
+    ``freeze`` rejects the event, ``evolve`` keeps it, ``quarantine`` sets it aside.
+    """
+
+    events: Mapping[str, EventType] = field(default_factory=dict)
+    traits: Mapping[str, Field] = field(default_factory=dict)
+    properties_mode: Mode = "evolve"
+    events_mode: Mode = "evolve"

@@ -1,0 +1,136 @@
+"""What a segment means, free of its spelling.
+
+Literals stay as written (text, exact numbers, booleans); the catalog says how a comparison
+reads them, so that one model serves every type and both spellings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+from headrace.clock import DAY, HOUR, MINUTE, SECOND
+
+Function = Literal["count", "sum", "avg", "min", "max"]
+Operator = Literal[
+    "eq", "ne", "gt", "gte", "lt", "lte", "between", "in", "not_in",
+    "contains", "not_contains", "contains_any", "contains_all",
+    "starts_with", "ends_with", "matches", "exists", "before", "after",
+]  # fmt: skip
+
+HOPS = (MINUTE, 5 * MINUTE, HOUR, DAY)
+
+
+def default_hop(length: int) -> int:
+    """The largest standard hop of at most a hundredth of ``length`` ms, never under a minute."""
+    return max((hop for hop in HOPS if hop * 100 <= length), default=MINUTE)
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The last ``length`` ms; its tail moves in steps of ``hop`` ms."""
+
+    length: int
+    hop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ever:
+    """Everything a user ever did."""
+
+
+Window: TypeAlias = Within | Ever
+
+
+@dataclass(frozen=True, slots=True)
+class Ago:
+    """An instant ``length`` ms before now (negative: after now). Written ``-3 days``."""
+
+    length: int
+
+
+Scalar: TypeAlias = str | Decimal | bool | Ago
+Value: TypeAlias = Scalar | tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """A profile attribute; the latest ``ts`` wins."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A field of the event a filter looks at."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number per user: ``function`` of ``field`` over ``event``, filtered, within ``window``."""
+
+    function: Function
+    event: str
+    field: str | None = None
+    where: Condition | None = None
+    window: Window = field(default_factory=Ever)
+
+
+Subject: TypeAlias = Measure | Trait | Property
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A subject held against a constant. Missing subjects: see design, two-valued logic."""
+
+    subject: Subject
+    operator: Operator
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """True when every part is."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """True when at least one part is."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """True when the part is false."""
+
+    part: Condition
+
+
+Condition: TypeAlias = Compare | AllOf | AnyOf | Not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A named condition over what users did and are."""
+
+    id: str
+    condition: Condition
+    name: str = ""
+    owner: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    timezone: str = "UTC"
+    refresh: str = "continuous"
+
+
+__all__ = [
+    "DAY", "HOUR", "MINUTE", "SECOND", "Ago", "AllOf", "AnyOf", "Compare", "Condition", "Ever",
+    "Function", "Measure", "Not", "Operator", "Property", "Scalar", "Segment", "Subject", "Trait",
+    "Value", "Window", "Within", "default_hop",
+]  # fmt: skip
