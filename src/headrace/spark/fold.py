@@ -1,0 +1,149 @@
+"""Steps 2 and 3 of a batch: events and the state they touch -> new state rows, in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from headrace.engine.advance import advance
+from headrace.engine.history import stage
+from headrace.plan.diff import PlanDiff
+from headrace.plan.model import Plan
+from headrace.spark.header import Header
+from headrace.spark.tables import Lake
+
+EVENT_COLUMNS = ["sent_id", "event_id", "type", "ts", "properties", "partition", "offset", "at"]
+STATE = (
+    "user_id string, n bigint, at bigint, layout int, traits string, tiles binary, members binary,"
+    " ids binary, pending string, next_due bigint, first_seen bigint, changes string,"
+    " duplicates int, folded int"
+)
+STATE_COLUMNS = [field.split()[0] for field in STATE.split(",")]
+# What the kernel reads of a state row; `changes` is output only.
+STATE_INPUT = [name for name in STATE_COLUMNS if name not in ("changes", "duplicates", "folded")]
+# One task for a trickle, one per bucket for a flood: a group is held in memory whole.
+TRICKLE = 5_000
+
+
+def user_hash() -> Column:
+    """The hash that places a user in a bucket and a group; it must never change."""
+    return F.xxhash64("user_id")
+
+
+def groups_for(events: int, buckets: int) -> int:
+    """How many kernel groups a batch of ``events`` is cut into; always in step with buckets."""
+    if events < TRICKLE:
+        return 1
+    return buckets * max(1, round(events / (buckets * 60_000)))
+
+
+def accepted_events(spark: SparkSession, lake: Lake, n: int, used_types: tuple[str, ...]) -> DataFrame:
+    """The accepted rows of batch ``n`` as the kernel takes them.
+
+    Properties travel only for the types the plan uses; the others still count as duplicates
+    and make their users known.
+    """
+    return kernel_events(
+        lake.read(spark, "events").where((F.col("n") == n) & (F.col("verdict") == "accepted")),
+        used_types,
+    )
+
+
+def kernel_events(rows: DataFrame, used_types: tuple[str, ...]) -> DataFrame:
+    """Rows of ``events`` with the columns the kernel takes."""
+    used = F.col("type").isin(*used_types, "traits")
+    return rows.select(
+        "user_id",
+        F.col("user_id").alias("sent_id"),
+        "event_id",
+        "type",
+        "ts",
+        F.when(used, F.col("properties")).alias("properties"),
+        "partition",
+        "offset",
+        "at",
+    )
+
+
+def due_users(profiles: DataFrame, *, now: int, limit: int) -> DataFrame:
+    """Users whose state says that time alone may change something by ``now``, earliest first.
+
+    The newest row of a user is chosen before its ``next_due`` is looked at: an older row that
+    was due says nothing.
+    """
+    candidates = profiles.where(F.col("next_due") <= now).select("user_id").distinct()
+    newest = (
+        profiles.select("user_id", "n", "next_due")
+        .join(candidates, "user_id", "left_semi")
+        .groupBy("user_id")
+        .agg(F.max_by("next_due", "n").alias("next_due"))
+    )
+    return newest.where(F.col("next_due") <= now).orderBy("next_due").limit(limit).select("user_id")
+
+
+def advanced(
+    events: DataFrame, state: DataFrame, *, plan: Plan, now: int, n: int, diff: PlanDiff | None, groups: int
+) -> DataFrame:
+    """Events of one batch and the state rows of their users -> the state rows to append."""
+
+    def advance_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        both = list(batches)
+        if not both:
+            return
+        rows = pa.Table.from_batches(both)
+        is_event = rows["is_event"]
+        happened = rows.filter(is_event).select(["user_id", *(f"event_{c}" for c in EVENT_COLUMNS)])
+        result = advance(
+            rows.filter(pa.compute.invert(is_event)).select(STATE_INPUT),
+            happened.rename_columns(["user_id", *EVENT_COLUMNS]),
+            plan=plan,
+            now=now,
+            n=n,
+            diff=diff,
+        )
+        yield from result.select(STATE_COLUMNS).to_batches()
+
+    return _by_group(_side_by_side(events, state), groups).mapInArrow(advance_group, STATE)
+
+
+def staged(
+    events: DataFrame, *, plan: Plan, slots: frozenset[int], now: int, n: int, groups: int
+) -> DataFrame:
+    """The whole history of every user -> staging rows with the tiles of ``slots`` only."""
+
+    def stage_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        parts = list(batches)
+        if not parts:
+            return
+        rows = stage(pa.Table.from_batches(parts), plan=plan, slots=slots, now=now, n=n)
+        yield from rows.select(STATE_COLUMNS).to_batches()
+
+    return _by_group(events, groups).mapInArrow(stage_group, STATE)
+
+
+def _by_group(rows: DataFrame, groups: int) -> DataFrame:
+    # Partition = group: the kernel sees a group whole without Spark sorting rows by a key first.
+    return rows.repartitionById(groups, F.pmod(user_hash(), F.lit(groups)).cast("int"))
+
+
+def _side_by_side(events: DataFrame, state: DataFrame) -> DataFrame:
+    """One frame of both kinds of rows, so that one shuffle brings a user's together."""
+    happened = events.select(
+        F.lit(True).alias("is_event"), "user_id", *(F.col(c).alias(f"event_{c}") for c in EVENT_COLUMNS)
+    )
+    stood = state.select(F.lit(False).alias("is_event"), *STATE_INPUT)
+    return happened.unionByName(stood, allowMissingColumns=True)
+
+
+def append_profiles(rows: DataFrame, *, lake: Lake, header: Header, buckets: int) -> None:
+    """Append the batch's state rows. This commit is the batch's atomic point."""
+    (
+        rows.withColumn("bucket", F.pmod(user_hash(), F.lit(buckets)).cast("int"))
+        .write.format("delta")
+        .mode("append")
+        .option("userMetadata", header.to_json())
+        .save(lake.path("profiles"))
+    )

@@ -1,0 +1,85 @@
+"""A new version that needs history: a backfill beside the stream, then one batch that takes over."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from headrace.plan.model import Plan
+from headrace.spark.fold import groups_for, kernel_events, staged
+from headrace.spark.session import plain_session
+from headrace.spark.tables import Lake
+
+
+@dataclass(slots=True)
+class Backfill:
+    """The tiles of ``slots`` from all events before batch ``before``, written to a staging table.
+
+    Runs in a thread of the driver; Spark shares the cores. The table's name says what it holds,
+    so an interrupted backfill is found finished or written anew.
+    """
+
+    plan: Plan
+    slots: frozenset[int]
+    before: int
+    now: int
+    failure: BaseException | None = None
+    _done: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def table(self) -> str:
+        """The staging table of this backfill."""
+        return f"staging_{self.plan.hash[:16]}_{self.before}"
+
+    @property
+    def is_done(self) -> bool:
+        """Has it ended, well or not? Raises the failure it ended with."""
+        if self.failure is not None:
+            raise self.failure
+        return self._done.is_set()
+
+    def start(self, spark: SparkSession, lake: Lake) -> None:
+        """Begin in the background, unless an earlier life of the job already finished it."""
+        session = plain_session(spark)
+        if DeltaTable.isDeltaTable(session, lake.path(self.table)):
+            self._done.set()
+            return
+        threading.Thread(
+            target=self._run, args=(session, lake), name="backfill", daemon=True
+        ).start()
+
+    def _run(self, spark: SparkSession, lake: Lake) -> None:
+        try:
+            history = lake.read(spark, "events").where(
+                (F.col("n") < self.before) & (F.col("verdict") == "accepted")
+            )
+            rows = staged(
+                kernel_events(history, self.plan.event_types),
+                plan=self.plan,
+                slots=self.slots,
+                now=self.now,
+                n=self.before,
+                groups=groups_for(history.count(), self.plan.job.buckets),
+            )
+            rows.write.format("delta").mode("overwrite").save(lake.path(self.table))
+            self._done.set()
+        except Exception as failure:  # handed to the stream's thread, which raises it
+            self.failure = failure
+
+
+def staging(spark: SparkSession, lake: Lake, table: str) -> DataFrame:
+    """The rows of a finished backfill."""
+    return lake.read(spark, table)
+
+
+def drop_staging(spark: SparkSession, lake: Lake, table: str) -> None:
+    """Remove a staging table that has been handed over."""
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    path = jvm.org.apache.hadoop.fs.Path(lake.path(table))
+    files = path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+    files.delete(path, True)

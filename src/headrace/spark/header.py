@@ -1,0 +1,68 @@
+"""The batch header: what a batch decided, kept in the commit that made it true.
+
+A replay takes ``now``, the plan and the offsets from here, never from the clock or Postgres.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from headrace.spark.offsets import TopicOffsets
+
+GENERATION = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A plan that takes over in this batch: from which one, staged since which batch."""
+
+    replaces: str | None
+    staged_before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One batch: its number, its instant, its plan and the Kafka offsets it ends at."""
+
+    n: int
+    now: int
+    plan: str
+    starts: TopicOffsets = field(default_factory=dict)
+    ends: TopicOffsets = field(default_factory=dict)
+    handover: Handover | None = None
+    # The plan the stream is preparing for: its slots are folded since batch ``folding_since``.
+    target: str | None = None
+    folding_since: int | None = None
+
+    @property
+    def generation(self) -> int:
+        """Which life of the checkpoint this batch belongs to."""
+        return self.n // GENERATION
+
+    @property
+    def batch_id(self) -> int:
+        """Spark's id of the batch within its generation."""
+        return self.n % GENERATION
+
+    def to_json(self) -> str:
+        """Compact text for a commit's user metadata."""
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> Header:
+        """Read what ``to_json`` wrote."""
+        fields = json.loads(text)
+        handover = fields.pop("handover")
+        return Header(
+            **{**fields, "starts": _offsets(fields["starts"]), "ends": _offsets(fields["ends"])},
+            handover=Handover(**handover) if handover else None,
+        )
+
+
+def _offsets(fields: Mapping[str, Mapping[str, int]]) -> TopicOffsets:
+    return {
+        topic: {int(number): end for number, end in partitions.items()}
+        for topic, partitions in fields.items()
+    }

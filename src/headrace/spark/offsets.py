@@ -1,0 +1,87 @@
+"""Spark's own record of a micro-batch: what it reads and when it was planned.
+
+Spark writes ``offsets/<id>`` into the checkpoint before a batch runs and ``commits/<id>`` after.
+The format (a version line, a JSON line, then one line per source in the order of the union) has
+been the same since Spark 2.1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pyspark.sql import SparkSession
+
+TopicOffsets: TypeAlias = Mapping[str, Mapping[int, int]]  # topic -> partition -> next offset
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """One entry of the offset log: the batch's id, its instant and its end offsets."""
+
+    id: int
+    at: int
+    ends: TopicOffsets
+
+
+def parse_offsets(batch_id: int, text: str) -> PlannedBatch:
+    """Read one entry of the offset log; sources that are not Kafka are passed over."""
+    _, about, *sources = text.splitlines()
+    ends: dict[str, dict[int, int]] = {}
+    for line in sources:
+        source = json.loads(line) if line.startswith("{") else None
+        if isinstance(source, dict):
+            for topic, partitions in source.items():
+                ends[topic] = {int(number): end for number, end in partitions.items()}
+    return PlannedBatch(batch_id, json.loads(about)["batchTimestampMs"], ends)
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetLog:
+    """The offset and commit logs below one checkpoint, on any file system Spark can reach."""
+
+    checkpoint: str
+
+    def planned(self, spark: SparkSession, batch_id: int) -> PlannedBatch | None:
+        """What Spark planned for ``batch_id``; None when it has no such entry."""
+        text = _read(spark, f"{self.checkpoint}/offsets/{batch_id}")
+        return None if text is None else parse_offsets(batch_id, text)
+
+    def last_planned(self, spark: SparkSession) -> int | None:
+        """Id of the newest planned batch."""
+        return max(_numbers(spark, f"{self.checkpoint}/offsets"), default=None)
+
+    def last_committed(self, spark: SparkSession) -> int | None:
+        """Id of the newest batch that returned."""
+        return max(_numbers(spark, f"{self.checkpoint}/commits"), default=None)
+
+
+def _file_system(spark: SparkSession, path: str):  # type: ignore[no-untyped-def]  # a Java object
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    java_path = jvm.org.apache.hadoop.fs.Path(path)
+    return java_path, java_path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+
+
+def _numbers(spark: SparkSession, folder: str) -> list[int]:
+    path, files = _file_system(spark, folder)
+    if not files.exists(path):
+        return []
+    names = (status.getPath().getName() for status in files.listStatus(path))
+    return [int(name) for name in names if name.isdigit()]
+
+
+def _read(spark: SparkSession, file: str) -> str | None:
+    path, files = _file_system(spark, file)
+    if not files.exists(path):
+        return None
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    stream = files.open(path)
+    try:
+        text: str = jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
+        return text
+    finally:
+        stream.close()

@@ -1,0 +1,66 @@
+"""Spark sessions: the one of a process, and those that write without a batch's transaction id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import SparkSession
+
+TXN_APP_ID = "headrace"
+
+SETTINGS: Mapping[str, str] = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # Delta's own state jobs run 50 tasks otherwise: seconds of scheduling for each commit.
+    "spark.databricks.delta.snapshotPartitions": "2",
+    # Writers keep one file per partition value open instead of sorting every task's rows first.
+    "spark.sql.maxConcurrentOutputFileWriters": "16",
+    # The kernel wants whole columns: a user group arrives in a few large record batches.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
+    # Touched users are broadcast to pick their state rows; 64 MiB holds about two million ids.
+    "spark.sql.autoBroadcastJoinThreshold": str(64 * 1024 * 1024),
+    # Snappy costs half the CPU of zstd here and packed columns compress about as well.
+    "spark.sql.parquet.compression.codec": "snappy",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+
+def open_session(
+    name: str,
+    *,
+    master: str | None = None,
+    jars: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> SparkSession:
+    """The session of this process.
+
+    Under ``spark-submit`` the master and the jars are already given; a plain Python process
+    names them here. What ``spark-submit`` was told wins over our defaults.
+    """
+    builder = SparkSession.builder.appName(name)
+    if master is not None:
+        builder = builder.master(master)
+    if jars:
+        builder = builder.config("spark.jars", ",".join(jars))
+    for key, value in {**SETTINGS, **(settings or {})}.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def bind_transaction(spark: SparkSession, n: int) -> None:
+    """Make every Delta write of ``spark`` idempotent under batch number ``n``.
+
+    Delta skips a second append under the same number, and ignores these as options of MERGE:
+    they are session settings, so only a batch's own session may carry them.
+    """
+    spark.conf.set("spark.databricks.delta.write.txnAppId", TXN_APP_ID)
+    spark.conf.set("spark.databricks.delta.write.txnVersion", str(n))
+
+
+def plain_session(spark: SparkSession) -> SparkSession:
+    """A session on the same cluster whose Delta writes carry no transaction id."""
+    return spark.newSession()

@@ -1,0 +1,119 @@
+"""Where a stream begins: after a crash, with a lost or restored checkpoint, or for the first time.
+
+The headers in Delta are compared with Spark's record of offsets. Where they disagree a new
+generation begins at the end of the newest ``profiles`` header.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from headrace.spark.header import GENERATION, Header
+from headrace.spark.offsets import OffsetLog, TopicOffsets
+from headrace.spark.session import plain_session
+from headrace.spark.tables import Lake
+
+# Upkeep commits lie between those of batches; this many versions back there is always a batch.
+COMMITS_LOOKED_AT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How this run begins: its generation, its newest batch and, if new, where to read from."""
+
+    generation: int
+    newest: Header | None
+    starting_offsets: TopicOffsets | None
+    reason: str
+
+
+def newest_header(spark: SparkSession, lake: Lake, name: str) -> Header | None:
+    """The header of the newest batch that committed to table ``name``."""
+    history = lake.delta(spark, name).history(COMMITS_LOOKED_AT).select("version", "userMetadata")
+    texts = [row["userMetadata"] for row in history.orderBy(F.col("version").desc()).collect()]
+    headers = [Header.from_json(text) for text in texts if text]
+    if headers:
+        return max(headers, key=lambda header: header.n)
+    if len(texts) == COMMITS_LOOKED_AT:
+        every = lake.delta(spark, name).history().select("userMetadata").where("userMetadata IS NOT NULL")
+        return max(
+            (Header.from_json(row["userMetadata"]) for row in every.collect()),
+            key=lambda header: header.n,
+            default=None,
+        )
+    return None
+
+
+def decide_start(
+    *,
+    parsed: Header | None,
+    folded: Header | None,
+    planned: int | None,
+    committed: int | None,
+    committed_ends: TopicOffsets,
+    replay_ends: TopicOffsets,
+) -> tuple[bool, str]:
+    """Does Spark's checkpoint belong to these tables? (answer, reason)
+
+    ``parsed`` and ``folded`` are the newest headers of events and profiles, ``planned`` and
+    ``committed`` the newest ids of Spark's logs, ``replay_ends`` the offsets of a batch that was
+    planned and did not return.
+    """
+    newest = max((h for h in (parsed, folded) if h), key=lambda h: h.n, default=None)
+    if newest is None:
+        return (committed is None, "the tables are empty" if committed is None else "tables lost")
+    if planned is None:
+        return False, "the checkpoint is lost"
+    if newest.batch_id > planned:
+        return False, "the checkpoint is older than the tables"
+    if newest.batch_id == planned and committed != planned:
+        same = all(replay_ends.get(topic) == ends for topic, ends in newest.ends.items())
+        return same, "replay" if same else "the batch to replay ends elsewhere"
+    if committed is not None and newest.batch_id <= committed:
+        same = all(committed_ends.get(topic) == ends for topic, ends in newest.ends.items())
+        return same, "continue" if same else "the checkpoint is ahead of the tables"
+    return True, "continue"
+
+
+def find_start(spark: SparkSession, lake: Lake, checkpoint_root: str) -> Start:
+    """Compare headers with the newest checkpoint; on a mismatch prepare a new generation.
+
+    A new generation deletes the rows of ``events`` that no ``profiles`` commit covers: they will
+    be read from Kafka again.
+    """
+    parsed, folded = newest_header(spark, lake, "events"), newest_header(spark, lake, "profiles")
+    newest = max((h for h in (parsed, folded) if h), key=lambda h: h.n, default=None)
+    generation = newest.generation if newest else 0
+    log = OffsetLog(checkpoint(checkpoint_root, generation))
+    planned, committed = log.last_planned(spark), log.last_committed(spark)
+    last = log.planned(spark, committed) if committed is not None else None
+    replay = log.planned(spark, planned) if planned is not None else None
+    belongs, reason = decide_start(
+        parsed=parsed,
+        folded=folded,
+        planned=planned,
+        committed=committed,
+        committed_ends=last.ends if last else {},
+        replay_ends=replay.ends if replay else {},
+    )
+    if belongs:
+        return Start(generation, newest, None, reason)
+    following = generation + 1
+    while OffsetLog(checkpoint(checkpoint_root, following)).last_planned(spark) is not None:
+        following += 1
+    covered = folded.n if folded else -1
+    lake.delta(plain_session(spark), "events").delete(F.col("n") > covered)
+    return Start(following, folded, folded.ends if folded else {}, reason)
+
+
+def checkpoint(root: str, generation: int) -> str:
+    """The checkpoint folder of one generation."""
+    return f"{root.rstrip('/')}/stream/generation={generation}"
+
+
+def first_number(generation: int) -> int:
+    """The batch number of a generation's batch 0."""
+    return generation * GENERATION

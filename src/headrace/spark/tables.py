@@ -1,0 +1,235 @@
+"""The Delta tables: their columns, what each is for, and the views everyone else reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    BinaryType,
+    BooleanType,
+    DataType,
+    DateType,
+    IntegerType,
+    LongType,
+    StringType,
+)
+
+TableName = Literal[
+    "events", "quarantine", "profiles", "transitions", "identities", "tombstones", "lists"
+]
+
+TEXT, LONG, INT, BYTES = StringType(), LongType(), IntegerType(), BinaryType()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One Delta table: columns as (name, type, what it holds)."""
+
+    comment: str
+    columns: tuple[tuple[str, DataType, str], ...]
+    partitioned_by: tuple[str, ...] = ()
+    # Statistics only where a reader prunes by them; never on user ids, which say nothing there.
+    statistics_on: tuple[str, ...] = ("n",)
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+KEEP_A_WEEK = {
+    "delta.deletedFileRetentionDuration": "interval 7 days",
+    "delta.logRetentionDuration": "interval 7 days",
+}
+# Every batch appends here and upkeep rewrites: a week of removed files would be the whole disk.
+KEEP_SHORTLY = {
+    "delta.deletedFileRetentionDuration": "interval 1 hour",
+    "delta.logRetentionDuration": "interval 1 day",
+}
+
+ARRIVAL = (
+    ("topic", TEXT, "Kafka topic the row was read from"),
+    ("partition", INT, "Kafka partition"),
+    ("offset", LONG, "Kafka offset"),
+    ("n", LONG, "batch number: generation x 2^40 + Spark's batch id"),
+    ("at", LONG, "the batch's now, ms"),
+)
+
+TABLES: Mapping[TableName, Table] = {
+    "events": Table(
+        "Every event that arrived, as parsed once: accepted, or rejected with its reason",
+        (
+            ("event_id", TEXT, "producer's id; repeats within the horizon do not count"),
+            ("user_id", TEXT, "user id as sent"),
+            ("type", TEXT, "event type, or traits, alias, delete"),
+            ("ts", LONG, "event time, ms"),
+            ("properties", TEXT, "canonical JSON of the properties (or traits)"),
+            ("verdict", TEXT, "accepted or rejected"),
+            ("reason", TEXT, "why it was rejected"),
+            ("raw", BYTES, "the value as received, of rejected rows"),
+            *ARRIVAL,
+            ("day", DateType(), "arrival day"),
+        ),
+        partitioned_by=("day", "verdict"),
+        statistics_on=("n", "at"),
+        properties=KEEP_A_WEEK,
+    ),
+    "quarantine": Table(
+        "Rejected events, for whoever repairs them",
+        (
+            ("reason", TEXT, "stable reason code"),
+            ("raw", BYTES, "the value as received"),
+            *ARRIVAL,
+            ("day", DateType(), "arrival day"),
+        ),
+        partitioned_by=("day",),
+        properties=KEEP_A_WEEK,
+    ),
+    "profiles": Table(
+        "State: one row per user and batch that touched them; the greatest n is the state",
+        (
+            ("user_id", TEXT, "canonical user id"),
+            ("n", LONG, "batch number"),
+            ("at", LONG, "the batch's now, ms"),
+            ("layout", INT, "how the packed columns are written"),
+            ("traits", TEXT, "JSON: trait -> value and ts"),
+            ("tiles", BYTES, "packed partial aggregates: slot, tile, value"),
+            ("members", BYTES, "packed membership bits by version"),
+            ("ids", BYTES, "packed hashes of the event ids this batch accepted"),
+            ("pending", TEXT, "JSON: accepted facts ahead of now"),
+            ("next_due", LONG, "earliest instant at which time alone can change a predicate, ms"),
+            ("first_seen", LONG, "now of the first batch that saw the user, ms"),
+            ("changes", TEXT, "the membership message of this batch, if any"),
+            ("duplicates", INT, "events of this batch that were repeats"),
+            ("folded", INT, "facts of this batch that counted"),
+            ("bucket", INT, "hash partition of the user"),
+        ),
+        partitioned_by=("bucket",),
+        statistics_on=("n", "next_due"),
+        properties=KEEP_SHORTLY,
+    ),
+    "transitions": Table(
+        "Who entered or left which segment, when and why",
+        (
+            ("id", TEXT, "hash of segment, version, user and n"),
+            ("user_id", TEXT, "canonical user id"),
+            ("segment", TEXT, "segment id"),
+            ("version", INT, "segment version"),
+            ("change", TEXT, "enter or exit"),
+            ("at", LONG, "the batch's now, ms"),
+            ("effective_at", LONG, "the instant that made it so, ms"),
+            ("reason", TEXT, "definition, trait, late, event, time, ..."),
+            ("measures", TEXT, "JSON: the measures that support it"),
+            ("n", LONG, "batch number"),
+            ("day", DateType(), "day of at"),
+        ),
+        partitioned_by=("day",),
+        properties={**KEEP_A_WEEK, "delta.enableChangeDataFeed": "true"},
+    ),
+    "identities": Table(
+        "Joined ids and the canonical id they stand for",
+        (
+            ("user_id", TEXT, "id as sent"),
+            ("canonical_id", TEXT, "the id it stands for"),
+            ("n", LONG, "batch number"),
+        ),
+        properties=KEEP_A_WEEK,
+    ),
+    "tombstones": Table(
+        "Forgotten users, by keyed hash",
+        (
+            ("hmac", TEXT, "HMAC of the id"),
+            ("until", LONG, "facts up to and including this instant stay forgotten, ms"),
+            ("n", LONG, "batch number"),
+        ),
+        properties=KEEP_A_WEEK,
+    ),
+    "lists": Table(
+        "Uploaded lists",
+        (
+            ("list", TEXT, "list name"),
+            ("user_id", TEXT, "user on it"),
+            ("listed", BooleanType(), "added, or removed"),
+            ("n", LONG, "batch number"),
+        ),
+        properties=KEEP_A_WEEK,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """The Delta tables under one root."""
+
+    root: str
+
+    def path(self, name: str) -> str:
+        """Where table ``name`` lies."""
+        return f"{self.root.rstrip('/')}/{name}"
+
+    def create(self, spark: SparkSession) -> None:
+        """Create what is missing; existing tables are left as they are."""
+        for name, table in TABLES.items():
+            if not DeltaTable.isDeltaTable(spark, self.path(name)):
+                self._create(spark, name, table)
+
+    def _create(self, spark: SparkSession, name: str, table: Table) -> None:
+        builder = (
+            DeltaTable.createIfNotExists(spark)
+            .location(self.path(name))
+            .comment(table.comment)
+            .property("delta.dataSkippingStatsColumns", ",".join(table.statistics_on))
+        )
+        for key, value in table.properties.items():
+            builder = builder.property(key, value)
+        for column, kind, comment in table.columns:
+            builder = builder.addColumn(column, kind, comment=comment)
+        if table.partitioned_by:
+            builder = builder.partitionedBy(*table.partitioned_by)
+        builder.execute()
+
+    def read(self, spark: SparkSession, name: str) -> DataFrame:
+        """Table ``name`` as it is now."""
+        return spark.read.format("delta").load(self.path(name))
+
+    def delta(self, spark: SparkSession, name: str) -> DeltaTable:
+        """The handle for history, upkeep and deletes."""
+        return DeltaTable.forPath(spark, self.path(name))
+
+    def latest_profiles(self, spark: SparkSession) -> DataFrame:
+        """One row per user: the one with the greatest n."""
+        newest = Window.partitionBy("user_id").orderBy(F.col("n").desc())
+        return (
+            self.read(spark, "profiles")
+            .withColumn("_rank", F.row_number().over(newest))
+            .where("_rank = 1")
+            .drop("_rank")
+        )
+
+    def facts(self, spark: SparkSession, *, horizon_ms: int) -> DataFrame:
+        """Accepted events without repeats: the first counts, for ``horizon_ms`` after its arrival.
+
+        Rows without an event id are never repeats.
+        """
+        accepted = self.read(spark, "events").where("verdict = 'accepted'")
+        columns = [name for name in accepted.columns if name not in ("reason", "raw", "verdict")]
+        arrival = ["n", "partition", "offset"]
+        rows = F.sort_array(F.collect_list(F.struct(*arrival, F.struct(*columns).alias("fact"))))
+        counted = F.aggregate(
+            rows,
+            F.array().cast(f"array<struct<{_fields(accepted, columns)}>>"),
+            lambda kept, row: F.when(
+                (F.size(kept) == 0)
+                | (row["fact"]["at"] - F.element_at(kept, -1)["at"] > horizon_ms),
+                F.concat(kept, F.array(row["fact"])),
+            ).otherwise(kept),
+        )
+        named = accepted.where("event_id IS NOT NULL").groupBy("user_id", "event_id")
+        fresh = named.agg(F.explode(counted).alias("fact")).select("fact.*")
+        return fresh.unionByName(accepted.where("event_id IS NULL").select(*columns))
+
+
+def _fields(frame: DataFrame, columns: list[str]) -> str:
+    kinds = dict(frame.dtypes)
+    return ",".join(f"`{name}`:{kinds[name]}" for name in columns)

@@ -1,0 +1,86 @@
+"""Where a stream begins, given what Delta and Spark's checkpoint each remember."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.spark.header import GENERATION, Handover, Header
+from headrace.spark.offsets import PlannedBatch, parse_offsets
+from headrace.spark.start import decide_start
+
+AT_7 = {"events.v1": {0: 70, 1: 7}}
+AT_8 = {"events.v1": {0: 80, 1: 8}}
+
+
+def header(batch_id: int, ends: dict[str, dict[int, int]] = AT_7, generation: int = 0) -> Header:
+    return Header(n=generation * GENERATION + batch_id, now=1_000, plan="p", ends=ends)
+
+
+@pytest.mark.parametrize(
+    ("parsed", "folded", "planned", "committed", "committed_ends", "replay_ends", "belongs"),
+    [
+        pytest.param(None, None, None, None, {}, {}, True, id="nothing anywhere: a first start"),
+        pytest.param(None, None, 3, None, {}, AT_7, True, id="planned, nothing committed yet"),
+        pytest.param(None, None, 3, 3, AT_7, {}, False, id="tables lost, checkpoint kept"),
+        pytest.param(
+            header(7), header(7), None, None, {}, {}, False, id="checkpoint lost, tables kept"
+        ),
+        pytest.param(header(7), header(7), 7, 7, AT_7, AT_7, True, id="clean stop after batch 7"),
+        pytest.param(
+            header(7), header(7), 9, 9, AT_7, AT_7, True, id="quiet batches since commit nothing"
+        ),
+        pytest.param(
+            header(8, AT_8), header(7), 8, 7, AT_7, AT_8, True, id="died between the two commits"
+        ),
+        pytest.param(
+            header(8, AT_8), header(8, AT_8), 8, 7, AT_7, AT_8, True, id="died before publishing"
+        ),
+        pytest.param(
+            header(8, AT_7), header(7), 8, 7, AT_7, AT_8, False, id="batch to replay ends elsewhere"
+        ),
+        pytest.param(header(9), header(9), 7, 7, AT_7, AT_7, False, id="older checkpoint restored"),
+        pytest.param(header(7), header(7), 8, 8, AT_8, AT_8, False, id="older table restored"),
+    ],
+)
+def test_a_checkpoint_belongs_to_the_tables_or_a_new_generation_begins(
+    parsed, folded, planned, committed, committed_ends, replay_ends, belongs
+):
+    answer, reason = decide_start(
+        parsed=parsed,
+        folded=folded,
+        planned=planned,
+        committed=committed,
+        committed_ends=committed_ends,
+        replay_ends=replay_ends,
+    )
+    assert answer is belongs, reason
+
+
+def test_a_header_survives_the_commit_it_is_kept_in():
+    full = Header(
+        n=3 * GENERATION + 12,
+        now=1_790_000_000_000,
+        plan="abc",
+        starts=AT_7,
+        ends=AT_8,
+        handover=Handover(replaces="old", staged_before=11),
+        target="def",
+        folding_since=9,
+    )
+    assert Header.from_json(full.to_json()) == full
+    assert (full.generation, full.batch_id) == (3, 12)
+
+
+def test_sparks_offset_log_gives_the_instant_and_the_kafka_offsets_of_every_source():
+    text = "\n".join(
+        (
+            "v1",
+            '{"batchWatermarkMs":0,"batchTimestampMs":1790000000123,"conf":{}}',
+            '{"events.v1":{"0":12,"1":7}}',
+            '{"control.v1":{"0":3}}',
+            "41",
+        )
+    )
+    assert parse_offsets(5, text) == PlannedBatch(
+        5, 1_790_000_000_123, {"events.v1": {0: 12, 1: 7}, "control.v1": {0: 3}}
+    )
