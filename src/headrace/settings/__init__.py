@@ -1,0 +1,26 @@
+"""Settings: read in one place, frozen, handed down as values.
+
+flag > environment ``HEADRACE_…`` (nested by ``__``) > ``.env`` > ``conf/<target>.toml`` > addresses
+of the embedded servers > default.
+"""
+
+from headrace.settings.loading import Loaded, Origin, load, load_settings
+from headrace.settings.tree import (
+    Cache,
+    Embedded,
+    Retention,
+    Settings,
+    Stream,
+)
+
+__all__ = [
+    "Cache",
+    "Embedded",
+    "Loaded",
+    "Origin",
+    "Retention",
+    "Settings",
+    "Stream",
+    "load",
+    "load_settings",
+]
