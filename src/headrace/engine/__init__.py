@@ -1,0 +1,1 @@
+"""The kernel: (state, events, now, plan) -> (new state, transitions), over Arrow tables. Pure."""

@@ -1,0 +1,1 @@
+"""The plan: what all active versions of all segments compile to. Pure."""

@@ -1,0 +1,263 @@
+"""A plan as frozen values, and as canonical JSON.
+
+Everything the streaming job must know is in here: which events to fold into which slots, which
+numbers to hold against which thresholds, which versions follow from them, and how the job runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Literal, TypeAlias
+
+from headrace.clock import DAY
+from headrace.errors import InternalError
+from headrace.plan import text
+from headrace.rules.catalog import Catalog, FieldType
+from headrace.rules.model import Condition, Function, Operator, Value
+
+FORMAT = "headrace/plan/v1"
+
+Accumulator = Literal["count", "sum", "min", "max"]
+Line = Literal["integer", "decimal", "average", "instant", "age"]
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What is folded: a field (or just the occurrence) of one event type, filtered."""
+
+    event: str
+    filter: int | None = None
+    field: str | None = None
+    type: FieldType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One accumulator over a base, in tiles of ``hop`` ms kept for ``keep`` ms (0, 0: for ever).
+
+    State rows name it by ``id``, which the registry gave its content once.
+    """
+
+    id: int
+    base: int
+    accumulator: Accumulator
+    hop: int
+    keep: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number per user: a function over the tiles of ``slots`` that the window holds.
+
+    ``line`` says what its integers mean: ``decimal`` counts ten-thousandths, ``average`` is twice
+    the floor of ten-thousandths (plus one when inexact), ``age`` is now minus an instant.
+    """
+
+    name: str
+    function: Function
+    slots: tuple[int, ...]
+    length: int
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureTest:
+    """True on the integers where an odd number of ``cuts`` is at or below the measure."""
+
+    measure: int
+    cuts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraitTest:
+    """Like `MeasureTest`, for a trait whose type is a number or an instant."""
+
+    trait: str
+    line: Line
+    cuts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueTest:
+    """A string, boolean or list trait held against constants."""
+
+    trait: str
+    type: FieldType
+    operator: Operator
+    value: Value
+
+
+Predicate: TypeAlias = MeasureTest | TraitTest | ValueTest
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """AND, OR or NOT over predicate indexes; an empty ``all`` is true, an empty ``any`` false."""
+
+    kind: Literal["all", "any", "not"]
+    parts: tuple[Tree, ...]
+
+
+Tree: TypeAlias = int | Branch
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One version of a segment; ``version_id`` is its bit in the members column."""
+
+    version_id: int
+    segment: str
+    version: int
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobParameters:
+    """How the streaming job runs the plan."""
+
+    trigger_ms: int = 2_000
+    partitions: int = 2
+    buckets: int = 8
+    driver_memory: str = "3g"
+    max_events_per_batch: int = 400_000
+    due_limit: int = 100_000
+    horizon_ms: int = 7 * DAY
+    retention_ms: int = 1_095 * DAY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All active versions, compiled; parts refer to each other by position."""
+
+    catalog: Catalog
+    event_types: tuple[str, ...]
+    sources: tuple[str, ...]
+    outputs: tuple[str, ...]
+    filters: tuple[Condition, ...]
+    bases: tuple[Base, ...]
+    slots: tuple[Slot, ...]
+    measures: tuple[Measure, ...]
+    predicates: tuple[Predicate, ...]
+    programs: tuple[Program, ...]
+    job: JobParameters
+
+    def to_json(self) -> str:
+        """Canonical text: equal plans give equal bytes."""
+        return self._text
+
+    @staticmethod
+    def from_json(source: str) -> Plan:
+        """The plan of a text, canonical or not (a database may have reordered its keys)."""
+        return _parsed(source)
+
+    @property
+    def hash(self) -> str:
+        """The plan's name: SHA-256 of its canonical text."""
+        return self._hash
+
+    @cached_property
+    def _text(self) -> str:
+        return text.canonical(_plan_out(self))
+
+    @cached_property
+    def _hash(self) -> str:
+        return hashlib.sha256(self._text.encode()).hexdigest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker gets the same plan with every task; by text it is built once per process.
+        return _parsed, (self._text,)
+
+
+@lru_cache(maxsize=4)
+def _parsed(source: str) -> Plan:
+    return _plan_in(json.loads(source))
+
+
+def _plan_out(plan: Plan) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "catalog": text.catalog_out(plan.catalog),
+        "event_types": plan.event_types,
+        "sources": plan.sources,
+        "outputs": plan.outputs,
+        "filters": [text.filter_out(condition) for condition in plan.filters],
+        "bases": [asdict(base) for base in plan.bases],
+        "slots": [asdict(slot) for slot in plan.slots],
+        "measures": [asdict(measure) for measure in plan.measures],
+        "predicates": [_predicate_out(predicate) for predicate in plan.predicates],
+        "programs": [
+            {
+                "version_id": program.version_id,
+                "segment": program.segment,
+                "version": program.version,
+                "tree": tree_out(program.tree),
+            }
+            for program in plan.programs
+        ],
+        "job": asdict(plan.job),
+    }
+
+
+def _plan_in(value: Mapping[str, Any]) -> Plan:
+    if value.get("format") != FORMAT:
+        raise InternalError(f"not a plan of format {FORMAT}: {value.get('format')!r}")
+    return Plan(
+        catalog=text.catalog_in(value["catalog"]),
+        event_types=tuple(value["event_types"]),
+        sources=tuple(value["sources"]),
+        outputs=tuple(value["outputs"]),
+        filters=tuple(text.filter_in(part) for part in value["filters"]),
+        bases=tuple(Base(**part) for part in value["bases"]),
+        slots=tuple(Slot(**part) for part in value["slots"]),
+        measures=tuple(
+            Measure(**{**part, "slots": tuple(part["slots"])}) for part in value["measures"]
+        ),
+        predicates=tuple(_predicate_in(part) for part in value["predicates"]),
+        programs=tuple(
+            Program(part["version_id"], part["segment"], part["version"], tree_in(part["tree"]))
+            for part in value["programs"]
+        ),
+        job=JobParameters(**value["job"]),
+    )
+
+
+def _predicate_out(predicate: Predicate) -> dict[str, Any]:
+    match predicate:
+        case MeasureTest(measure, cuts):
+            return {"measure": measure, "cuts": cuts}
+        case TraitTest(trait, line, cuts):
+            return {"trait": trait, "line": line, "cuts": cuts}
+        case ValueTest(trait, type_, operator, value):
+            constant = text.value_out(value)
+            return {"trait": trait, "type": type_, "operator": operator, "value": constant}
+
+
+def _predicate_in(value: Mapping[str, Any]) -> Predicate:
+    match value:
+        case {"measure": measure, "cuts": cuts}:
+            return MeasureTest(measure, tuple(cuts))
+        case {"trait": trait, "line": line, "cuts": cuts}:
+            return TraitTest(trait, line, tuple(cuts))
+        case {"trait": trait, "type": type_, "operator": operator, "value": constant}:
+            return ValueTest(trait, type_, operator, text.value_in(constant))
+        case _:
+            raise InternalError(f"not a predicate of a plan: {value!r}")
+
+
+def tree_out(tree: Tree) -> Any:
+    """A tree as JSON: an index, or ``["all", ...]``."""
+    if isinstance(tree, int):
+        return tree
+    return [tree.kind, *(tree_out(part) for part in tree.parts)]
+
+
+def tree_in(value: Any) -> Tree:
+    """The tree of `tree_out`'s value."""
+    if isinstance(value, int):
+        return value
+    kind, *parts = value
+    return Branch(kind, tuple(tree_in(part) for part in parts))
