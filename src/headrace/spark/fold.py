@@ -40,7 +40,9 @@ def groups_for(events: int, buckets: int) -> int:
     return buckets * max(1, round(events / (buckets * 60_000)))
 
 
-def accepted_events(spark: SparkSession, lake: Lake, n: int, used_types: tuple[str, ...]) -> DataFrame:
+def accepted_events(
+    spark: SparkSession, lake: Lake, n: int, used_types: tuple[str, ...]
+) -> DataFrame:
     """The accepted rows of batch ``n`` as the kernel takes them.
 
     Properties travel only for the types the plan uses; the others still count as duplicates
@@ -85,7 +87,14 @@ def due_users(profiles: DataFrame, *, now: int, limit: int) -> DataFrame:
 
 
 def advanced(
-    events: DataFrame, state: DataFrame, *, plan: Plan, now: int, n: int, diff: PlanDiff | None, groups: int
+    events: DataFrame,
+    state: DataFrame,
+    *,
+    plan: Plan,
+    now: int,
+    n: int,
+    diff: PlanDiff | None,
+    groups: int,
 ) -> DataFrame:
     """Events of one batch and the state rows of their users -> the state rows to append."""
 
@@ -132,7 +141,9 @@ def _by_group(rows: DataFrame, groups: int) -> DataFrame:
 def _side_by_side(events: DataFrame, state: DataFrame) -> DataFrame:
     """One frame of both kinds of rows, so that one shuffle brings a user's together."""
     happened = events.select(
-        F.lit(True).alias("is_event"), "user_id", *(F.col(c).alias(f"event_{c}") for c in EVENT_COLUMNS)
+        F.lit(True).alias("is_event"),
+        "user_id",
+        *(F.col(c).alias(f"event_{c}") for c in EVENT_COLUMNS),
     )
     stood = state.select(F.lit(False).alias("is_event"), *STATE_INPUT)
     return happened.unionByName(stood, allowMissingColumns=True)

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.plan.model import Plan
+from headrace.spark.files import remove
 from headrace.spark.fold import groups_for, kernel_events, staged
 from headrace.spark.session import plain_session
 from headrace.spark.tables import Lake
@@ -78,8 +79,4 @@ def staging(spark: SparkSession, lake: Lake, table: str) -> DataFrame:
 
 def drop_staging(spark: SparkSession, lake: Lake, table: str) -> None:
     """Remove a staging table that has been handed over."""
-    jvm = spark.sparkContext._jvm
-    assert jvm is not None
-    path = jvm.org.apache.hadoop.fs.Path(lake.path(table))
-    files = path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
-    files.delete(path, True)
+    remove(spark, lake.path(table))

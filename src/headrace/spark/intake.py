@@ -23,7 +23,9 @@ COLUMNS = [field.split()[0] for field in PARSED.split(",")]
 ONE_TASK = 20_000
 
 
-def parsed(values: DataFrame, *, catalog: Catalog, now: int | None, retention_ms: int) -> DataFrame:
+def parsed(
+    values: DataFrame, *, catalog: Catalog, now: int | None, retention_ms: int | None
+) -> DataFrame:
     """Kafka rows (value, topic, partition, offset) -> rows with a verdict, properties canonical."""
 
     def admit_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -14,6 +14,8 @@ from typing import TypeAlias
 
 from pyspark.sql import SparkSession
 
+from headrace.spark.files import names, read_text
+
 TopicOffsets: TypeAlias = Mapping[str, Mapping[int, int]]  # topic -> partition -> next offset
 
 
@@ -46,7 +48,7 @@ class OffsetLog:
 
     def planned(self, spark: SparkSession, batch_id: int) -> PlannedBatch | None:
         """What Spark planned for ``batch_id``; None when it has no such entry."""
-        text = _read(spark, f"{self.checkpoint}/offsets/{batch_id}")
+        text = read_text(spark, f"{self.checkpoint}/offsets/{batch_id}")
         return None if text is None else parse_offsets(batch_id, text)
 
     def last_planned(self, spark: SparkSession) -> int | None:
@@ -58,30 +60,5 @@ class OffsetLog:
         return max(_numbers(spark, f"{self.checkpoint}/commits"), default=None)
 
 
-def _file_system(spark: SparkSession, path: str):  # type: ignore[no-untyped-def]  # a Java object
-    jvm = spark.sparkContext._jvm
-    assert jvm is not None
-    java_path = jvm.org.apache.hadoop.fs.Path(path)
-    return java_path, java_path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
-
-
 def _numbers(spark: SparkSession, folder: str) -> list[int]:
-    path, files = _file_system(spark, folder)
-    if not files.exists(path):
-        return []
-    names = (status.getPath().getName() for status in files.listStatus(path))
-    return [int(name) for name in names if name.isdigit()]
-
-
-def _read(spark: SparkSession, file: str) -> str | None:
-    path, files = _file_system(spark, file)
-    if not files.exists(path):
-        return None
-    jvm = spark.sparkContext._jvm
-    assert jvm is not None
-    stream = files.open(path)
-    try:
-        text: str = jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
-        return text
-    finally:
-        stream.close()
+    return [int(name) for name in names(spark, folder) if name.isdigit()]

@@ -1,10 +1,10 @@
 """One micro-batch, from Kafka rows to published changes; safe to repeat at any point.
 
-    1 append parsed events      one commit, carries the header
-    2 events + state -> kernel
-    3 append state + changes    one commit, the atomic point
-    4 publish what was committed
-    5 upkeep, plan changes      between batches
+1 append parsed events      one commit, carries the header
+2 events + state -> kernel
+3 append state + changes    one commit, the atomic point
+4 publish what was committed
+5 upkeep, plan changes      between batches
 """
 
 from __future__ import annotations
@@ -240,12 +240,12 @@ def _fold(
     else:
         touched = events.select("user_id")
         if due:
-            touched = touched.union(
-                due_users(profiles, now=header.now, limit=plan.job.due_limit)
-            )
+            touched = touched.union(due_users(profiles, now=header.now, limit=plan.job.due_limit))
             groups = max(groups, 2)
         state = profiles.join(touched.distinct(), "user_id", "left_semi")
-    rows = advanced(events, state, plan=plan, now=header.now, n=header.n, diff=change, groups=groups)
+    rows = advanced(
+        events, state, plan=plan, now=header.now, n=header.n, diff=change, groups=groups
+    )
     append_profiles(rows, lake=lake, header=header, buckets=plan.job.buckets)
 
 
@@ -318,4 +318,3 @@ class _Laps:
         now = time.monotonic()
         self.seconds[name] = round(now - self._last, 3)
         self._last = now
-

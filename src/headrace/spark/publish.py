@@ -48,7 +48,11 @@ def count_batch(spark: SparkSession, lake: Lake, n: int) -> Counts:
     """Count the committed rows of batch ``n``."""
     verdicts = {
         row["verdict"]: row["count"]
-        for row in lake.read(spark, "events").where(F.col("n") == n).groupBy("verdict").count().collect()
+        for row in lake.read(spark, "events")
+        .where(F.col("n") == n)
+        .groupBy("verdict")
+        .count()
+        .collect()
     }
     row = (
         lake.read(spark, "profiles")
@@ -92,7 +96,9 @@ def transitions(changed: DataFrame) -> DataFrame:
     )
 
 
-def publish(spark: SparkSession, lake: Lake, header: Header, counts: Counts, outlet: Outlet) -> None:
+def publish(
+    spark: SparkSession, lake: Lake, header: Header, counts: Counts, outlet: Outlet
+) -> None:
     """Send batch ``header.n`` on: transitions, memberships, segments, quarantine, dead letters."""
     if counts.messages:
         _publish_changes(spark, lake, header, outlet)
@@ -145,10 +151,14 @@ def _publish_rejected(spark: SparkSession, lake: Lake, header: Header, outlet: O
     )
     _append(rejected.coalesce(1), lake.path("quarantine"), header)
     send = outlet.dead_letters
-    rejected.select("reason", "raw", "topic", "partition", "offset").coalesce(1).foreachPartition(send)
+    rejected.select("reason", "raw", "topic", "partition", "offset").coalesce(1).foreachPartition(
+        send
+    )
 
 
-def publish_marker(spark: SparkSession, header: Header, outlet: Outlet, marker: str, partitions: int) -> None:
+def publish_marker(
+    spark: SparkSession, header: Header, outlet: Outlet, marker: str, partitions: int
+) -> None:
     """Put ``marker`` at the end of every partition of memberships, behind all of batch n."""
     rows = spark.range(partitions).select(
         F.lit(outlet.memberships).alias("topic"),

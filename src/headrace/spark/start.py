@@ -38,7 +38,12 @@ def newest_header(spark: SparkSession, lake: Lake, name: str) -> Header | None:
     if headers:
         return max(headers, key=lambda header: header.n)
     if len(texts) == COMMITS_LOOKED_AT:
-        every = lake.delta(spark, name).history().select("userMetadata").where("userMetadata IS NOT NULL")
+        every = (
+            lake.delta(spark, name)
+            .history()
+            .select("userMetadata")
+            .where("userMetadata IS NOT NULL")
+        )
         return max(
             (Header.from_json(row["userMetadata"]) for row in every.collect()),
             key=lambda header: header.n,

@@ -39,7 +39,9 @@ def open_rows(spark: SparkSession, inlet: Inlet, starting: TopicOffsets | None) 
     )
     control = _topic(spark, inlet, inlet.control, starting)
     columns = ("value", "topic", "partition", "offset")
-    heartbeat = spark.readStream.format("rate").option("rowsPerSecond", "1").option("numPartitions", "1")
+    heartbeat = (
+        spark.readStream.format("rate").option("rowsPerSecond", "1").option("numPartitions", "1")
+    )
     return (
         events.load()
         .select(*columns)

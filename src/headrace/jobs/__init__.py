@@ -1,0 +1,1 @@
+"""Composition of each process: settings in, parts put together, one loop."""

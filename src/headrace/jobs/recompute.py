@@ -1,0 +1,51 @@
+"""The batch evaluation over stored events, held against the stream's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from headrace.clock import format_instant, parse_instant
+from headrace.errors import OperatorError
+from headrace.settings import Settings
+from headrace.spark.plans import KeptPlans
+from headrace.spark.recompute import compare, recomputed
+from headrace.spark.session import open_session
+from headrace.spark.start import newest_header
+from headrace.spark.tables import Lake
+
+
+def run(settings: Settings, *, at: str | None, segments: Sequence[str], output: str | None) -> int:
+    """Evaluate the plan of the newest batch at an instant; 1 when batch and stream disagree.
+
+    Without ``at`` the instant is the newest batch's now, where both must hold the same members.
+    """
+    spark = open_session("headrace-recompute")
+    lake = Lake(settings.tables_root)
+    header = newest_header(spark, lake, "profiles")
+    if header is None:
+        raise OperatorError(f"no batch has run yet: {settings.tables_root} is empty", code="HR914")
+    plan = KeptPlans(spark, settings.tables_root).get(header.plan)
+    if segments:
+        unknown = set(segments) - {program.segment for program in plan.programs}
+        if unknown:
+            raise OperatorError(f"not in the active plan: {', '.join(sorted(unknown))}")
+        chosen = tuple(p for p in plan.programs if p.segment in segments)
+        plan = replace(plan, programs=chosen)
+    instant = header.now if at is None else parse_instant(at)
+    members = recomputed(spark, lake, plan=plan, header=header, at=instant).persist()
+    for row in members.groupBy("segment").count().orderBy("segment").collect():
+        print(f"{row['segment']}\t{row['count']}")
+    if output is not None:
+        members.orderBy("segment", "user_id").coalesce(1).write.mode("overwrite").option(
+            "header", "true"
+        ).csv(output)
+    if at is not None:
+        print(f"{members.count()} memberships at {format_instant(instant)}")
+        return 0
+    parity = compare(spark, lake, members, plan=plan)
+    for side, rows in (("stream", parity.only_stream), ("batch", parity.only_batch)):
+        for segment, user in rows:
+            print(f"only in {side}: {segment} {user}")
+    print(f"{parity.differences} differences in {parity.compared} memberships")
+    return 1 if parity.differences else 0

@@ -1,0 +1,117 @@
+"""The batch path: the kernel over files of events, spread by Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from headrace.engine.advance import advance
+from headrace.engine.identity import Identities, apply_identities, resolve
+from headrace.engine.state import empty_state, members_of
+from headrace.plan.model import Plan
+from headrace.spark.fold import user_hash
+from headrace.spark.intake import parsed
+
+# One group of this many facts keeps the kernel's arrays in the processor's caches.
+FACTS_PER_GROUP = 100_000
+FACT = (
+    "user_id string, sent_id string, event_id string, type string, ts bigint, properties string,"
+    " partition int, offset bigint, at bigint"
+)
+FACT_COLUMNS = [field.split()[0] for field in FACT.split(",")]
+LINKS = ("alias", "delete")
+MEMBER = "segment string, user_id string"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Memberships as (segment, user_id), and how many lines were refused for which reason."""
+
+    members: DataFrame
+    refused: dict[str, int]
+
+
+def read_lines(spark: SparkSession, files: Sequence[str]) -> DataFrame:
+    """Lines of files as the rows a Kafka topic would give, bytes untouched."""
+    lines = spark.read.option("lineSep", "\n").text(list(files))
+    return lines.where(F.trim("value") != "").select(
+        F.col("value").cast("binary").alias("value"),
+        F.lit("file").alias("topic"),
+        F.lit(0).alias("partition"),
+        F.monotonically_increasing_id().alias("offset"),
+    )
+
+
+def evaluate_lines(lines: DataFrame, *, plan: Plan, at: int) -> Evaluated:
+    """Who is in which segment of ``plan`` at ``at``, from Kafka-like rows in any order."""
+    judged = parsed(lines, catalog=plan.catalog, now=None, retention_ms=None).persist()
+    refused = {
+        row["reason"]: row["count"]
+        for row in judged.where("verdict = 'rejected'").groupBy("reason").count().collect()
+    }
+    accepted = judged.where((F.col("verdict") == "accepted") & (F.col("ts") <= at))
+    return Evaluated(
+        evaluate_facts(accepted.withColumn("at", F.lit(at)), plan=plan, at=at), refused
+    )
+
+
+def evaluate_facts(facts: DataFrame, *, plan: Plan, at: int) -> DataFrame:
+    """Accepted rows of ``events`` up to ``at``, without repeats -> memberships (segment, user_id)."""
+    links = facts.where(F.col("type").isin(*LINKS))
+    identities = resolve(links.toArrow(), at=at)
+    rows = _identified(facts.where(~F.col("type").isin(*LINKS)), identities)
+    groups = max(1, -(-rows.count() // FACTS_PER_GROUP))
+
+    def evaluate_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        parts = list(batches)
+        if parts:
+            happened = pa.Table.from_batches(parts)
+            state = advance(empty_state(), happened, plan=plan, now=at, n=0, full=True)
+            yield from named_members(state, plan).to_batches()
+
+    return rows.repartitionById(groups, F.pmod(user_hash(), F.lit(groups)).cast("int")).mapInArrow(
+        evaluate_group, MEMBER
+    )
+
+
+def state_members(latest: DataFrame, *, plan: Plan) -> DataFrame:
+    """One state row per user -> memberships (segment, user_id) as the stream holds them."""
+
+    def name_members(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield from named_members(pa.Table.from_batches([batch]), plan).to_batches()
+
+    return latest.select("user_id", "members").mapInArrow(name_members, MEMBER)
+
+
+def named_members(state: pa.Table, plan: Plan) -> pa.Table:
+    """The memberships in ``state`` with their segments' names."""
+    names = {program.version_id: program.segment for program in plan.programs}
+    found = members_of(state, plan)
+    segments = [names[version_id] for version_id in found["version_id"].to_pylist()]
+    return pa.table({"segment": pa.array(segments, pa.string()), "user_id": found["user_id"]})
+
+
+def distinct(accepted: DataFrame) -> DataFrame:
+    """Rows of files without repeats, whenever they came; of repeats that differ the earliest."""
+    same = Window.partitionBy("user_id", "event_id").orderBy("ts", "type", "properties")
+    first = (
+        accepted.where("event_id IS NOT NULL AND type != 'alias'")
+        .withColumn("_repeat", F.row_number().over(same))
+        .where("_repeat = 1")
+        .drop("_repeat")
+    )
+    return first.unionByName(accepted.where("event_id IS NULL OR type = 'alias'"))
+
+
+def _identified(facts: DataFrame, identities: Identities) -> DataFrame:
+    def identify(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            rows = apply_identities(pa.Table.from_batches([batch]), identities)
+            yield from rows.select(FACT_COLUMNS).to_batches()
+
+    return facts.mapInArrow(identify, FACT)

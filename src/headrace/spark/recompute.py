@@ -1,0 +1,54 @@
+"""Batch over what the stream has stored: memberships at an instant, and whether both agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from headrace.plan.model import Plan
+from headrace.spark.evaluate import evaluate_facts, state_members
+from headrace.spark.header import Header
+from headrace.spark.tables import Lake
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How many memberships batch and stream agree on, and the first of those they do not."""
+
+    compared: int
+    differences: int
+    only_stream: tuple[tuple[str, str], ...]
+    only_batch: tuple[tuple[str, str], ...]
+
+
+def recomputed(
+    spark: SparkSession, lake: Lake, *, plan: Plan, header: Header, at: int
+) -> DataFrame:
+    """Memberships (segment, user_id) at ``at`` from the stored events up to batch ``header.n``."""
+    facts = lake.facts(spark, horizon_ms=plan.job.horizon_ms)
+    known = facts.where((F.col("n") <= header.n) & (F.col("ts") <= at))
+    return evaluate_facts(known, plan=plan, at=at)
+
+
+def compare(
+    spark: SparkSession, lake: Lake, batch: DataFrame, *, plan: Plan, shown: int = 20
+) -> Parity:
+    """Hold ``batch`` against the stream's own state, user by user and segment by segment."""
+    stream = state_members(lake.latest_profiles(spark), plan=plan)
+    both = (
+        stream.withColumn("stream", F.lit(1))
+        .join(batch.withColumn("batch", F.lit(1)), ["segment", "user_id"], "full_outer")
+        .persist()
+    )
+    lacking_batch = both.where("batch IS NULL").select("segment", "user_id")
+    lacking_stream = both.where("stream IS NULL").select("segment", "user_id")
+    parity = Parity(
+        compared=both.count(),
+        differences=lacking_batch.count() + lacking_stream.count(),
+        only_stream=tuple((r[0], r[1]) for r in lacking_batch.limit(shown).collect()),
+        only_batch=tuple((r[0], r[1]) for r in lacking_stream.limit(shown).collect()),
+    )
+    both.unpersist()
+    return parity
