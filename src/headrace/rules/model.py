@@ -6,11 +6,12 @@ reads them, so that one model serves every type and both spellings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
 from headrace.clock import DAY, HOUR, MINUTE, SECOND
+from headrace.rules.trials import Trial
 
 Function = Literal["count", "sum", "avg", "min", "max"]
 Operator = Literal[
@@ -76,7 +77,7 @@ class Measure:
     event: str
     field: str | None = None
     where: Condition | None = None
-    window: Window = field(default_factory=Ever)
+    window: Window = Ever()
 
 
 Subject: TypeAlias = Measure | Trait | Property
@@ -127,10 +128,11 @@ class Segment:
     tags: tuple[str, ...] = ()
     timezone: str = "UTC"
     refresh: str = "continuous"
+    tests: tuple[Trial, ...] = ()
 
 
 __all__ = [
     "DAY", "HOUR", "MINUTE", "SECOND", "Ago", "AllOf", "AnyOf", "Compare", "Condition", "Ever",
     "Function", "Measure", "Not", "Operator", "Property", "Scalar", "Segment", "Subject", "Trait",
-    "Value", "Window", "Within", "default_hop",
+    "Trial", "Value", "Window", "Within", "default_hop",
 ]  # fmt: skip

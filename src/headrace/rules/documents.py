@@ -1,0 +1,248 @@
+"""Documents as written -> a Segment or a Catalog, beside every problem found."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from typing import Final, get_args
+
+from headrace.errors import Problem
+from headrace.rules.catalog import Catalog, EventType, Field, FieldType, Mode
+from headrace.rules.conditions import read_condition
+from headrace.rules.model import AllOf, Segment
+from headrace.rules.nodes import Mapping, Node, read_node
+from headrace.rules.reading import Reading, described
+from headrace.rules.source import CatalogText, Places, SegmentText, did_you_mean
+from headrace.rules.trial_texts import read_trials
+
+API_VERSION: Final = "headrace/v1"
+ID: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+LONGEST_NAME: Final = 256
+FIELD_TYPES: Final[tuple[FieldType, ...]] = get_args(FieldType)
+MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+RESERVED_TYPES: Final = ("traits", "alias", "delete")  # facts with a shape of their own
+
+
+def read_segment(text: str, file: str = "<text>") -> SegmentText:
+    """The segment in ``text``. With problems, what could be read of it, for further checks."""
+    reading = Reading(file)
+    node = read_node(text, file, reading.problems)
+    segment = _segment(reading, node) if node is not None else None
+    return SegmentText(segment, Places(file, reading.places), in_order(reading.problems))
+
+
+def read_catalog(text: str, file: str = "<text>") -> CatalogText:
+    """The catalog in ``text``, without the parts that have problems."""
+    reading = Reading(file)
+    node = read_node(text, file, reading.problems)
+    catalog = _catalog(reading, node) if node is not None else Catalog()
+    return CatalogText(catalog, in_order(reading.problems))
+
+
+def in_order(problems: list[Problem]) -> tuple[Problem, ...]:
+    """Problems as a reader meets them: by file, line and column."""
+    return tuple(sorted(problems, key=lambda problem: (problem.place, problem.code)))
+
+
+def _document(reading: Reading, node: Node, kind: str, keys: tuple[str, ...]) -> Mapping | None:
+    document = reading.mapping(node, f"a {kind.lower()}")
+    if document is None:
+        return None
+    reading.known_keys(document, ("apiVersion", "kind", *keys), f"a {kind.lower()}")
+    for key, expected in (("apiVersion", API_VERSION), ("kind", kind)):
+        value = reading.required(document, key, f"a {kind.lower()}")
+        text = reading.text(value, f"{key!r}") if value is not None else None
+        if value is not None and text is not None and text != expected:
+            message = f"{key!r} must be {expected!r} here, not {text!r}"
+            reading.problem("HR110", message, value.place, did_you_mean(text, (expected,)))
+    return document
+
+
+def _segment(reading: Reading, node: Node) -> Segment | None:
+    document = _document(reading, node, "Segment", ("metadata", "spec", "tests"))
+    if document is None:
+        return None
+    metadata = reading.required(document, "metadata", "a segment")
+    about = reading.mapping(metadata, "'metadata'") if metadata is not None else None
+    spec = reading.required(document, "spec", "a segment")
+    rule = reading.mapping(spec, "'spec'") if spec is not None else None
+    texts = _metadata(reading, about) if about is not None else {}
+    tags = _tags(reading, about) if about is not None else ()
+    condition, timezone, refresh = None, "UTC", "continuous"
+    if rule is not None:
+        for later in ("stay", "sql"):
+            found = rule.get(later)
+            if found is not None:
+                reading.problem("HR190", f"{later!r} is not supported yet", found.place)
+        reading.known_keys(rule, ("match", "timezone", "refresh", "stay", "sql"), "'spec'")
+        timezone, refresh = _timezone(reading, rule), _refresh(reading, rule)
+        if rule.get("sql") is None:
+            match = reading.required(rule, "match", "'spec'")
+            condition = read_condition(reading, match, ()) if match is not None else None
+    tests = document.get("tests")
+    return Segment(
+        id=texts.get("id", ""),
+        # A rule without a usable condition has problems; it is never used.
+        condition=condition if condition is not None else AllOf(()),
+        name=texts.get("name", ""),
+        owner=texts.get("owner", ""),
+        description=texts.get("description", ""),
+        tags=tags,
+        timezone=timezone,
+        refresh=refresh,
+        tests=read_trials(reading, tests) if tests is not None else (),
+    )
+
+
+def _metadata(reading: Reading, about: Mapping) -> dict[str, str]:
+    keys = ("id", "name", "owner", "description")
+    reading.known_keys(about, (*keys, "tags"), "'metadata'")
+    reading.required(about, "id", "'metadata'")
+    texts = {}
+    for key in keys:
+        value = about.get(key)
+        text = reading.text(value, f"{key!r}") if value is not None else None
+        if value is None or text is None:
+            continue
+        if key == "id":
+            reading.places[("id",)] = value.place
+            if not ID.fullmatch(text):
+                near = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")[:63]
+                hint = f"did you mean {near!r}?" if ID.fullmatch(near) else ""
+                message = f"id {text!r} is not a to z, 0 to 9 and _, from a letter, at most 63"
+                reading.problem("HR111", message, value.place, hint)
+                continue
+        texts[key] = text
+    return texts
+
+
+def _tags(reading: Reading, about: Mapping) -> tuple[str, ...]:
+    node = about.get("tags")
+    items = reading.sequence(node, "'tags'") if node is not None else None
+    if items is None:
+        return ()
+    texts = [reading.text(item, "a tag") for item in items.items]
+    return tuple(text for text in texts if text is not None)
+
+
+def _timezone(reading: Reading, rule: Mapping) -> str:
+    node = rule.get("timezone")
+    name = reading.text(node, "'timezone'") if node is not None else None
+    if node is None or name is None:
+        return "UTC"
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        hint = did_you_mean(name, zoneinfo.available_timezones())
+        reading.problem("HR117", f"unknown timezone {name!r}", node.place, hint)
+        return "UTC"
+    return name
+
+
+def _refresh(reading: Reading, rule: Mapping) -> str:
+    node = rule.get("refresh")
+    text = reading.text(node, "'refresh'") if node is not None else None
+    if node is None or text is None or text == "continuous":
+        return "continuous"
+    if len(text.split()) == 5:
+        message = f"'refresh' by a cron line ({text!r}) is not supported yet"
+        reading.problem("HR190", message, node.place)
+    else:
+        hint = did_you_mean(text, ("continuous",))
+        reading.problem("HR117", f"'refresh' is 'continuous', not {text!r}", node.place, hint)
+    return "continuous"
+
+
+def _catalog(reading: Reading, node: Node) -> Catalog:
+    document = _document(reading, node, "Catalog", ("events", "traits", "modes"))
+    if document is None:
+        return Catalog()
+    events = {}
+    for name, body in _named(reading, document.get("events"), "events", "event type"):
+        if name in RESERVED_TYPES:
+            reading.problem("HR111", f"the event type {name!r} is reserved", body.place)
+        else:
+            events[name] = _event_type(reading, name, body)
+    traits = {}
+    for name, body in _named(reading, document.get("traits"), "traits", "trait"):
+        field = _field(reading, f"trait {name!r}", body)
+        if field is not None:
+            traits[name] = field
+    modes = document.get("modes")
+    mapping = reading.mapping(modes, "'modes'") if modes is not None else None
+    if mapping is not None:
+        reading.known_keys(mapping, ("events", "properties"), "'modes'")
+    return Catalog(
+        events=events,
+        traits=traits,
+        properties_mode=_mode(reading, mapping, "properties"),
+        events_mode=_mode(reading, mapping, "events"),
+    )
+
+
+def _named(reading: Reading, node: Node | None, key: str, what: str) -> list[tuple[str, Node]]:
+    """Name and body of each entry under ``key``."""
+    mapping = reading.mapping(node, f"{key!r}") if node is not None else None
+    named = []
+    for entry in mapping or ():
+        if 1 <= len(entry.key) <= LONGEST_NAME and entry.key.isprintable():
+            named.append((entry.key, entry.value))
+        else:
+            message = f"the name of a {what} is 1 to {LONGEST_NAME} printable characters"
+            reading.problem("HR111", message, entry.place)
+    return named
+
+
+def _event_type(reading: Reading, name: str, node: Node) -> EventType:
+    what = f"event type {name!r}"
+    body = reading.mapping(node, what)
+    if body is None:
+        return EventType()
+    reading.known_keys(body, ("description", "properties"), what)
+    properties = {}
+    for key, value in _named(reading, body.get("properties"), "properties", "property"):
+        field = _field(reading, f"property {key!r}", value)
+        if field is not None:
+            properties[key] = field
+    return EventType(properties, _optional_text(reading, body, "description"))
+
+
+def _field(reading: Reading, what: str, node: Node) -> Field | None:
+    body = reading.mapping(node, what)
+    if body is None:
+        return None
+    reading.known_keys(body, ("type", "unit", "pii", "description"), what)
+    value = reading.required(body, "type", what)
+    name = reading.text(value, "'type'") if value is not None else None
+    if value is None or name is None:
+        return None
+    found = next((known for known in FIELD_TYPES if known == name), None)
+    if found is None:
+        hint = did_you_mean(name, FIELD_TYPES) or f"one of {', '.join(FIELD_TYPES)}"
+        reading.problem("HR113", f"unknown type {name!r} of {what}", value.place, hint)
+        return None
+    pii = body.get("pii")
+    return Field(
+        type=found,
+        unit=_optional_text(reading, body, "unit"),
+        pii=bool(pii is not None and reading.boolean(pii, "'pii'")),
+        description=_optional_text(reading, body, "description"),
+    )
+
+
+def _optional_text(reading: Reading, mapping: Mapping, key: str) -> str:
+    node = mapping.get(key)
+    return (reading.text(node, f"{key!r}") or "") if node is not None else ""
+
+
+def _mode(reading: Reading, mapping: Mapping | None, key: str) -> Mode:
+    node = mapping.get(key) if mapping is not None else None
+    if node is None:
+        return "evolve"
+    found = next((mode for mode in MODES if mode == getattr(node, "text", None)), None)
+    if found is None:
+        message = f"mode {key!r} is one of {', '.join(MODES)}, not {described(node)}"
+        hint = did_you_mean(getattr(node, "text", ""), MODES)
+        reading.problem("HR113", message, node.place, hint)
+        return "evolve"
+    return found
