@@ -77,7 +77,9 @@ def locked(lock: Path | None = None, group: Group | None = None) -> tuple[Jar, .
             or words[1].count(":") != 2
             or not re.fullmatch("[0-9a-f]{64}", words[2])
         ):
-            raise OperatorError(f"{file}:{number}: not 'group organisation:artifact:version sha256'")
+            raise OperatorError(
+                f"{file}:{number}: not 'group organisation:artifact:version sha256'"
+            )
         jars.append(Jar(*words))
     return tuple(jar for jar in jars if group in (None, jar.group))
 

@@ -205,7 +205,9 @@ def _validated(merged: Leaves, origins: Mapping[str, Origin]) -> Settings:
         lines = []
         for finding in error.errors(include_url=False):
             name = ".".join(str(part) for part in finding["loc"])
-            known = next((leaf for leaf in NAMES if name == leaf or name.startswith(leaf + ".")), "")
+            known = next(
+                (leaf for leaf in NAMES if name == leaf or name.startswith(leaf + ".")), ""
+            )
             given = "" if known in _SECRETS else f" {str(finding['input'])[:80]!r}"
             hint = "" if known else _nearest(name, NAMES)
             lines.append(
@@ -215,9 +217,7 @@ def _validated(merged: Leaves, origins: Mapping[str, Origin]) -> Settings:
         raise OperatorError("\n".join(lines)) from error
 
 
-_SECRETS = frozenset(
-    name for name, value in _values(Settings()) if isinstance(value, SecretStr)
-)
+_SECRETS = frozenset(name for name, value in _values(Settings()) if isinstance(value, SecretStr))
 
 
 def _nearest(name: str, known: Any) -> str:
