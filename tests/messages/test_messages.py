@@ -175,7 +175,7 @@ def test_headers_are_cloud_events() -> None:
 def test_topics() -> None:
     assert len({row.name for row in TOPICS}) == len(TOPICS) == 7
     assert topic(SEGMENTS).compacted and not topic(MEMBERSHIPS).compacted
-    assert topic(EVENTS).named("acme") == in_namespace("acme", EVENTS) == "acme.events.v1"
+    assert topic(EVENTS).named("acme.") == in_namespace("acme.", EVENTS) == "acme.events.v1"
     assert topic(EVENTS).named("") == EVENTS
 
 

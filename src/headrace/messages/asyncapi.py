@@ -48,7 +48,7 @@ def asyncapi() -> str:
             "title": "Headrace",
             "version": "1",
             "description": "Messages are JSON with CloudEvents 1.0 headers (binary mode). A "
-            "namespace, where one is set, stands before each topic's name with a dot. Readers "
+            "namespace, where one is set, stands before each topic's name. Readers "
             "ignore members they do not know.",
         },
         "defaultContentType": "application/json",

@@ -104,8 +104,8 @@ TOPICS: tuple[Topic, ...] = (
 
 
 def in_namespace(namespace: str, name: str) -> str:
-    """``name`` behind the namespace's prefix, if there is one."""
-    return f"{namespace}.{name}" if namespace else name
+    """``name`` behind the namespace's prefix (which says itself how it ends: ``acme.``)."""
+    return namespace + name
 
 
 def topic(name: str) -> Topic:
