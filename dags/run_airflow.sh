@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Airflow on this machine for the DAGs in this folder: loopback only, two tasks at a time.
+# `airflow standalone` also serves logs on every interface, so its parts are started one by one.
+# AIRFLOW_PORT chooses the port (8080).
+set -euo pipefail
+
+project=$(cd "$(dirname "$0")/.." && pwd)
+port=${AIRFLOW_PORT:-8080}
+export PATH=$project/.airflow/venv/bin:$PATH
+export AIRFLOW_HOME=$project/.airflow
+export AIRFLOW__CORE__DAGS_FOLDER=$project/dags
+export AIRFLOW__CORE__LOAD_EXAMPLES=False
+export AIRFLOW__CORE__PARALLELISM=2 # LocalExecutor forks 32 workers unless told
+export AIRFLOW__API__HOST=127.0.0.1
+export AIRFLOW__API__PORT=$port
+export AIRFLOW__API__BASE_URL=http://127.0.0.1:$port
+
+if [ ! -x "$project/.airflow/venv/bin/airflow" ]; then
+    echo "no Airflow in .airflow/venv: run \`make airflow\`" >&2
+    exit 1
+fi
+
+airflow db migrate
+trap 'trap - EXIT; kill $(jobs -p) 2>/dev/null; wait' EXIT INT TERM
+airflow scheduler --skip-serve-logs &
+airflow dag-processor &
+airflow api-server &
+echo "http://127.0.0.1:$port (user admin, password in .airflow/simple_auth_manager_passwords.json.generated)"
+wait -n # whichever ends first ends all
