@@ -1,0 +1,76 @@
+"""Which events were sent before: the first of a key counts, within the horizon."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from headrace.engine.state import Bools, Ints, Records, Words
+
+SECOND = 1_000
+_SIEVE_BITS = 20
+
+
+def keys_of(events: pa.Table) -> tuple[Words, Bools]:
+    """The hash of (user id as sent, event id) of each row, and whether it has an event id."""
+    of = xxhash.xxh64_intdigest
+    pairs = zip(events["sent_id"].to_pylist(), events["event_id"].to_pylist(), strict=True)
+    hashes = [0 if event is None else of(f"{sent}\x1f{event}") for sent, event in pairs]
+    has_id = events["event_id"].combine_chunks().is_valid().to_numpy(zero_copy_only=False)
+    return np.array(hashes, np.uint64), has_id
+
+
+def repeats(events: pa.Table, keys: Words, has_id: Bools, ids: Records, horizon_ms: int) -> Bools:
+    """One bit per row: was its key accepted before, within the horizon?
+
+    ``ids`` are the keys that earlier batches accepted. Rows count in the order of their batch,
+    partition and offset; of a key that comes again after the horizon the later row counts too.
+    """
+    repeated = np.zeros(len(keys), np.bool_)
+    if not has_id.any():
+        return repeated
+    ordered = np.sort(keys[has_id])
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    known = _among(ids, ordered)
+    doubtful = has_id & (_isin(keys, twice) | _isin(keys, np.sort(known["hash"])))
+    rows = np.flatnonzero(doubtful)
+    if not len(rows):
+        return repeated
+    at, partition, offset = (_ints(events[name])[rows] for name in ("at", "partition", "offset"))
+    horizon = horizon_ms // SECOND
+    accepted: dict[int, int] = {}
+    for key, second in zip(known["hash"].tolist(), known["at"].tolist(), strict=True):
+        accepted[key] = max(second, accepted.get(key, 0))
+    order = np.lexsort((offset, partition, at))
+    for row, second in zip(rows[order].tolist(), (at[order] // SECOND).tolist(), strict=True):
+        key = int(keys[row])
+        before = accepted.get(key)
+        if before is not None and second - before <= horizon:
+            repeated[row] = True
+        else:
+            accepted[key] = second
+    return repeated
+
+
+def _among(ids: Records, ordered: Words) -> Records:
+    """The ids whose hash is in ``ordered``; a sieve in cache spares most of the searching."""
+    if not len(ids):
+        return ids
+    mask = np.uint64((1 << _SIEVE_BITS) - 1)
+    sieve = np.zeros(1 << _SIEVE_BITS, np.bool_)
+    sieve[ordered & mask] = True
+    passed = ids[sieve[ids["hash"] & mask]]
+    return passed[_isin(passed["hash"], ordered)]
+
+
+def _isin(values: Words, ordered: Words) -> Bools:
+    if not len(ordered):
+        return np.zeros(len(values), np.bool_)
+    places = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    found: Bools = ordered[places] == values
+    return found
+
+
+def _ints(column: pa.ChunkedArray) -> Ints:
+    return column.to_numpy().astype(np.int64, copy=False)

@@ -1,0 +1,214 @@
+"""Rules: which ones a change of inputs may change, and what they say now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from headrace.engine.columns import on_line
+from headrace.engine.program import Compiled, Gate, Leaf, Shape, expand
+from headrace.engine.state import BLOCK, Bools, Ints, Words
+from headrace.engine.traits import TraitView
+from headrace.plan.model import MeasureTest, Tree
+
+CACHED = 1_000
+"""Predicates whose bits a full evaluation keeps: 20 MB for a group of 20,000 users."""
+
+
+def crossings(code: Compiled, old: Ints, new: Ints) -> tuple[Ints, Ints, Ints]:
+    """(user, first, last): ranges of cuts that measures stepped over, numbered through the plan.
+
+    ``old`` and ``new`` are tables [measure, user].
+    """
+    users, first, last = [], [], []
+    for measure, cuts in enumerate(code.cuts):
+        moved = np.flatnonzero(old[measure] != new[measure])
+        if not len(moved) or not len(cuts):
+            continue
+        before = np.searchsorted(cuts, old[measure, moved], side="right")
+        after = np.searchsorted(cuts, new[measure, moved], side="right")
+        crossed = np.flatnonzero(before != after)
+        start = int(code.cut_start[measure])
+        users.append(moved[crossed])
+        first.append(start + np.minimum(before[crossed], after[crossed]))
+        last.append(start + np.maximum(before[crossed], after[crossed]))
+    return _joined(users), _joined(first), _joined(last)
+
+
+def _joined(parts: list[Ints]) -> Ints:
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def by_cuts(code: Compiled, users: Ints, first: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """(user, rule) pairs that crossings may change, with repeats."""
+    starts, rules = code.rules_by_cut
+    owner, place = expand(starts, first, last)
+    return users[owner], rules[place]
+
+
+def by_traits(
+    code: Compiled, users: Ints, old: TraitView, new: TraitView, predicates: Iterable[int]
+) -> tuple[Ints, Ints]:
+    """(user, rule) pairs that changed traits may change; the views are over ``users``."""
+    starts, rules = code.rules_by_predicate
+    pair_users, pair_rules = [], []
+    for predicate in predicates:
+        changed = users[old.holds(predicate) != new.holds(predicate)]
+        if len(changed):
+            of = rules[starts[predicate] : starts[predicate + 1]]
+            pair_users.append(np.repeat(changed, len(of)))
+            pair_rules.append(np.tile(of, len(changed)))
+    return _joined(pair_users), _joined(pair_rules)
+
+
+def unique_pairs(code: Compiled, users: Ints, rules: Ints) -> tuple[Ints, Ints]:
+    """Each pair once, by user and rule."""
+    count = max(len(code.leaves), 1)
+    pairs = np.unique(users * count + rules)
+    return pairs // count, pairs % count
+
+
+class Group:
+    """The users of a group as rules see them: their measures and traits at one instant."""
+
+    def __init__(self, code: Compiled, table: Ints, traits: Callable[[], TraitView]) -> None:
+        self._code, self._table, self._traits = code, table, traits
+        self._cache: dict[int, Bools] = {}
+
+    def on_pairs(self, users: Ints, rules: Ints) -> Bools:
+        """One bit per pair: does the rule hold for the user?"""
+        code = self._code
+        out = np.empty(len(users), np.bool_)
+        shapes = code.shape_of[rules]
+        for number in np.unique(shapes).tolist():
+            rows = np.flatnonzero(shapes == number)
+            alike = code.shapes[number]
+            predicates = alike.predicates[code.row_of[rules[rows]]]
+            out[rows] = self._pairs(alike.shape, users[rows], predicates)
+        return out
+
+    def _pairs(self, shape: Shape, users: Ints, predicates: Ints) -> Bools:
+        if isinstance(shape, Gate):
+            return _gate(
+                shape, len(users), (self._pairs(p, users, predicates) for p in shape.parts)
+            )
+        places = predicates[:, shape.place]
+        if shape.kind == "span":
+            code = self._code
+            values = self._table[code.measure_of[places], users]
+            inside: Bools = (values >= code.low[places]) & (values < code.high[places])
+            return inside
+        out = np.empty(len(users), np.bool_)
+        for place in np.unique(places).tolist():
+            rows = np.flatnonzero(places == place)
+            out[rows] = self._leaf(place, users[rows])
+        return out
+
+    def _leaf(self, place: int, users: Ints) -> Bools:
+        predicate = self._code.plan.predicates[place]
+        if isinstance(predicate, MeasureTest):
+            return on_line(self._table[predicate.measure, users], predicate.cuts)
+        return self._traits().holds(place)[users]
+
+    def on_all(self, rule: int) -> Bools:
+        """One bit per user of the group."""
+        return self._all(self._code.plan.programs[rule].tree)
+
+    def _all(self, tree: Tree) -> Bools:
+        if isinstance(tree, int):
+            return self._cached(tree)
+        return _gate(tree, self._table.shape[1], (self._all(part) for part in tree.parts))
+
+    def _cached(self, place: int) -> Bools:
+        known = self._cache.get(place)
+        if known is None:
+            predicate = self._code.plan.predicates[place]
+            if isinstance(predicate, MeasureTest):
+                known = on_line(self._table[predicate.measure], predicate.cuts)
+            else:
+                known = self._traits().holds(place)
+            if len(self._cache) >= CACHED:
+                self._cache.clear()
+            self._cache[place] = known
+        return known
+
+
+def _gate(gate: Gate | Tree, size: int, parts: Iterator[Bools]) -> Bools:
+    assert not isinstance(gate, int)
+    match gate.kind:
+        case "not":
+            return ~next(parts)
+        case "all":
+            result = next(parts, None)
+            result = np.ones(size, np.bool_) if result is None else result
+            for part in parts:
+                result = result & part
+            return result
+        case _:
+            result = next(parts, None)
+            result = np.zeros(size, np.bool_) if result is None else result
+            for part in parts:
+                result = result | part
+            return result
+
+
+class Members:
+    """The membership words of a group's users: sorted by user and block, no word twice."""
+
+    def __init__(self, owners: Ints, words: Words) -> None:
+        self._keys = (owners.astype(np.uint64) << np.uint64(16)) | (words >> np.uint64(BLOCK))
+        self._bits = words & np.uint64((1 << BLOCK) - 1)
+
+    def has(self, users: Ints, version_ids: Ints) -> Bools:
+        """One bit per pair: is the user a member of the version?"""
+        blocks, bits = np.divmod(version_ids, BLOCK)
+        keys = (users.astype(np.uint64) << np.uint64(16)) | blocks.astype(np.uint64)
+        if not len(self._keys):
+            return np.zeros(len(keys), np.bool_)
+        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        bit = (self._bits[places] >> bits.astype(np.uint64)) & np.uint64(1)
+        found: Bools = (self._keys[places] == keys) & (bit == 1)
+        return found
+
+    def of(self, version_id: int) -> Ints:
+        """The users that are members of a version."""
+        block, bit = divmod(version_id, BLOCK)
+        rows = np.flatnonzero((self._keys & np.uint64(0xFFFF)) == np.uint64(block))
+        rows = rows[(self._bits[rows] >> np.uint64(bit)) & np.uint64(1) == 1]
+        found: Ints = (self._keys[rows] >> np.uint64(16)).astype(np.int64)
+        return found
+
+    def toggled(self, users: Ints, version_ids: Ints) -> Members:
+        """With the membership of each pair (each given once) turned over."""
+        if not len(users):
+            return self
+        blocks, bits = np.divmod(version_ids, BLOCK)
+        keys = (users.astype(np.uint64) << np.uint64(16)) | blocks.astype(np.uint64)
+        masks = np.uint64(1) << bits.astype(np.uint64)
+        all_keys = np.concatenate([self._keys, keys])
+        order = np.argsort(all_keys, kind="stable")
+        all_keys, all_bits = all_keys[order], np.concatenate([self._bits, masks])[order]
+        starts = np.flatnonzero(np.concatenate([[True], all_keys[1:] != all_keys[:-1]]))
+        bits_out = np.bitwise_xor.reduceat(all_bits, starts)
+        some = bits_out != 0
+        return Members._of(all_keys[starts][some], bits_out[some])
+
+    @classmethod
+    def _of(cls, keys: Words, bits: Words) -> Members:
+        result = cls.__new__(cls)
+        result._keys, result._bits = keys, bits
+        return result
+
+    @property
+    def owners(self) -> Ints:
+        """The user of each word."""
+        return (self._keys >> np.uint64(16)).astype(np.int64)
+
+    @property
+    def words(self) -> Words:
+        """The words as state rows hold them."""
+        return ((self._keys & np.uint64(0xFFFF)) << np.uint64(BLOCK)) | self._bits
+
+
+__all__ = ["Group", "Leaf", "Members", "by_cuts", "by_traits", "crossings", "unique_pairs"]
