@@ -1,0 +1,24 @@
+"""Postgres: rules as immutable versions, plans, leases, progress and the audit log."""
+
+from headrace.store.audit import Verdict
+from headrace.store.connection import StoreDown
+from headrace.store.edition import Applied, Edition
+from headrace.store.leases import Lease
+from headrace.store.plans import Execution, StoredPlan
+from headrace.store.progress import Progress
+from headrace.store.store import Store
+from headrace.store.versions import Created, StoredVersion
+
+__all__ = [
+    "Applied",
+    "Created",
+    "Edition",
+    "Execution",
+    "Lease",
+    "Progress",
+    "Store",
+    "StoreDown",
+    "StoredPlan",
+    "StoredVersion",
+    "Verdict",
+]

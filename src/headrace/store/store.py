@@ -1,0 +1,184 @@
+"""What the rest of the program asks of Postgres, each question its own short transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from headrace.rules.catalog import Catalog
+from headrace.rules.source import Rules
+from headrace.store import audit, catalogs, leases, migrate, plans, progress, versions
+from headrace.store.audit import Verdict
+from headrace.store.connection import DEFAULT_SCHEMA, Database
+from headrace.store.edition import Applied, Edition
+from headrace.store.leases import Lease
+from headrace.store.plans import Execution, StoredPlan
+from headrace.store.progress import Kind, Progress, State
+from headrace.store.registry import PostgresRegistry
+from headrace.store.versions import StoredVersion
+
+
+class Store:
+    """Rules, plans, targets, leases, progress and audit of one namespace.
+
+    Every method raises StoreDown, an OperatorError, while Postgres does not answer.
+    """
+
+    def __init__(self, url: str, namespace: str = "") -> None:
+        self._database = Database(url, namespace or DEFAULT_SCHEMA)
+
+    def close(self) -> None:
+        """Let go of idle connections."""
+        self._database.close()
+
+    def migrate(self, revision: str = migrate.LATEST) -> None:
+        """Bring the tables to this release's shape."""
+        with self._database.begin() as connection:
+            migrate.migrate(connection, self._database.schema, revision)
+
+    # Publishing
+
+    @contextmanager
+    def publishing(self, *, dry_run: bool = False) -> Iterator[Edition]:
+        """One publishing transaction, one publisher at a time; rolled back after a ``dry_run``.
+
+        It migrates first, so that the first publisher needs no step before it.
+        """
+        with self._database.begin() as connection:
+            migrate.migrate(connection, self._database.schema)
+            yield Edition(connection)
+            if dry_run:
+                connection.rollback()
+
+    def apply(
+        self, rules: Rules, author: str = "", reason: str = "", *, prune: bool = False
+    ) -> Applied:
+        """Apply rules alone, without compiling them; see `Edition.apply`."""
+        with self.publishing() as edition:
+            return edition.apply(rules, author=author, reason=reason, prune=prune)
+
+    def ids(self, kind: str, hashes: Sequence[str]) -> list[int]:
+        """The registry, outside of publishing."""
+        with self._database.begin() as connection:
+            return PostgresRegistry(connection).ids(kind, hashes)
+
+    # Rules
+
+    def active_versions(self) -> list[StoredVersion]:
+        """The active version of every segment, by segment id."""
+        with self._database.begin() as connection:
+            return versions.active(connection)
+
+    def versions_of(self, segment_id: str) -> list[StoredVersion]:
+        """Every version of a segment, oldest first."""
+        with self._database.begin() as connection:
+            return versions.all_of(connection, segment_id)
+
+    def catalog(self) -> Catalog | None:
+        """The catalog in force."""
+        with self._database.begin() as connection:
+            return catalogs.latest(connection)
+
+    # Plans
+
+    def plan(self, prefix: str) -> StoredPlan | None:
+        """The one plan whose hash is or begins with ``prefix``."""
+        with self._database.begin() as connection:
+            return plans.plan(connection, prefix)
+
+    def target_plan(self, job: str) -> StoredPlan | None:
+        """The plan ``job`` should run."""
+        with self._database.begin() as connection:
+            return plans.target_plan(connection, job)
+
+    def target_hash(self, job: str) -> str | None:
+        """The hash alone of `target_plan`."""
+        with self._database.begin() as connection:
+            return plans.target_hash(connection, job)
+
+    def record_execution(self, job: str, plan_hash: str, batch: int) -> None:
+        """Note that ``job`` executes a plan since ``batch``; may be said again."""
+        with self._database.begin() as connection:
+            plans.record_execution(connection, job, plan_hash, batch)
+
+    def running_plan(self, job: str) -> Execution | None:
+        """What ``job`` executes, by its own latest word."""
+        with self._database.begin() as connection:
+            return plans.running(connection, job)
+
+    def execution_of(self, job: str, plan_hash: str) -> Execution | None:
+        """Since when ``job`` executes (or executed) a plan."""
+        with self._database.begin() as connection:
+            return plans.execution_of(connection, job, plan_hash)
+
+    # Leases
+
+    def take_lease(self, job: str, holder: str, ttl: timedelta) -> Lease | None:
+        """The lease, if it is free, expired or already the holder's own."""
+        with self._database.begin() as connection:
+            return leases.take(connection, job, holder, ttl)
+
+    def renew_lease(self, job: str, holder: str, ttl: timedelta) -> bool:
+        """Hold on for another ``ttl``; False when another has taken it."""
+        with self._database.begin() as connection:
+            return leases.renew(connection, job, holder, ttl)
+
+    def release_lease(self, job: str, holder: str) -> None:
+        """Give the lease up, if it is the holder's."""
+        with self._database.begin() as connection:
+            leases.release(connection, job, holder)
+
+    def lease_holder(self, job: str) -> str | None:
+        """Who holds the lease now."""
+        with self._database.begin() as connection:
+            return leases.holder_of(connection, job)
+
+    # Progress
+
+    def begin_progress(
+        self,
+        job: str,
+        kind: Kind,
+        *,
+        plan_hash: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> int:
+        """A new row in state ``starting``; its id."""
+        with self._database.begin() as connection:
+            return progress.begin(connection, job, kind, plan_hash=plan_hash, details=details)
+
+    def started(
+        self, progress_id: int, *, pid: int, log_path: str, details: Mapping[str, Any]
+    ) -> None:
+        """The process of a row exists."""
+        with self._database.begin() as connection:
+            progress.started(connection, progress_id, pid=pid, log_path=log_path, details=details)
+
+    def heartbeat(self, job: str, details: Mapping[str, Any]) -> bool:
+        """Merge ``details`` into the row of the live launch; False when there is none."""
+        with self._database.begin() as connection:
+            return progress.heartbeat(connection, job, details)
+
+    def end_progress(self, progress_id: int, state: State, *, exit_code: int | None = None) -> None:
+        """Close a row; the first word about its end stays."""
+        with self._database.begin() as connection:
+            progress.end(connection, progress_id, state, exit_code=exit_code)
+
+    def progress(self, job: str, *, kind: Kind = "launch", limit: int = 20) -> list[Progress]:
+        """The newest rows of a job, newest first."""
+        with self._database.begin() as connection:
+            return progress.latest(connection, job, kind=kind, limit=limit)
+
+    def live_progress(self, job: str, *, kind: Kind = "launch") -> list[Progress]:
+        """The rows of a job that nobody has closed, newest first."""
+        with self._database.begin() as connection:
+            return progress.alive(connection, job, kind=kind)
+
+    # Audit
+
+    def verify_audit(self) -> Verdict:
+        """Walk the chain of the audit log."""
+        with self._database.begin() as connection:
+            return audit.verify(connection)

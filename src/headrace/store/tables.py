@@ -1,0 +1,130 @@
+"""The tables of Postgres as SQLAlchemy sees them; migrations make them.
+
+They name no schema: a connection translates "no schema" to the namespace's own
+(:mod:`headrace.store.connection`), so that several deployments share a database.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+_Time = DateTime(timezone=True)
+
+catalogs = Table(
+    "catalogs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", _Time, nullable=False, server_default=func.now()),
+)
+
+segment_versions = Table(
+    "segment_versions",
+    metadata,
+    Column("segment_id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", _Time, nullable=False, server_default=func.now()),
+    Column("activated_at", _Time),
+    Column("retired_at", _Time),
+)
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    # The canonical text is what the hash is of; JSONB reorders keys, so it only serves queries.
+    Column("text", Text, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Column("created_at", _Time, nullable=False, server_default=func.now()),
+)
+
+registry = Table(
+    "registry",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("hash", Text, primary_key=True),
+    Column("id", BigInteger, nullable=False),
+    UniqueConstraint("kind", "id"),
+)
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("plan_hash", Text, nullable=False),
+    Column("since", _Time, nullable=False, server_default=func.now()),
+)
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("plan_hash", Text, nullable=False),
+    Column("since_batch", BigInteger, nullable=False),
+    Column("at", _Time, nullable=False, server_default=func.now()),
+    UniqueConstraint("job", "since_batch", "plan_hash"),
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("pid", Integer),
+    Column("exit_code", SmallInteger),
+    Column("log_path", Text),
+    Column("plan_hash", Text),
+    Column("started_at", _Time, nullable=False, server_default=func.now()),
+    Column("updated_at", _Time, nullable=False, server_default=func.now()),
+    Column("ended_at", _Time),
+    Column("details", JSONB, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("previous", Text),
+    Column("taken_at", _Time, nullable=False),
+    Column("expires_at", _Time, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", _Time, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
+    Column("previous_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
