@@ -1,0 +1,317 @@
+"""The oracle: what rules mean, in plain Python, one user and one rule at a time.
+
+Straight from the semantics, without sharing anything with the kernel but the model of rules and
+catalogs. Slow is fine, wrong is not: every other engine is held against this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, assert_never
+
+import re2  # type: ignore[import-untyped]
+
+from headrace.clock import parse_instant
+from headrace.rules.catalog import Catalog, FieldType
+from headrace.rules.model import (
+    Ago,
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    Ever,
+    Measure,
+    Not,
+    Operator,
+    Property,
+    Scalar,
+    Segment,
+    Subject,
+    Trait,
+    Value,
+    Within,
+)
+from headrace.rules.reference_facts import (
+    Fact,
+    OnBadLine,
+    judge,
+    parse,
+    read_facts,
+    ten_thousandths,
+)
+from headrace.rules.reference_people import Person, people
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One comparison of a rule for one user: the value found (None: missing) and the verdict."""
+
+    compare: Compare
+    value: str | int | Decimal | bool | tuple[str, ...] | None
+    type: FieldType
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a user is, or is not, a member of a segment."""
+
+    segment: str
+    member: bool
+    leaves: tuple[Leaf, ...]
+
+
+def reference_members(
+    lines: Iterable[bytes | str],
+    segments: Sequence[Segment],
+    catalog: Catalog,
+    at: int,
+    *,
+    on_bad_line: OnBadLine | None = None,
+) -> list[tuple[str, str]]:
+    """Sorted (segment, user) memberships at ``at``; lines later than that do not exist."""
+    return _members(read_facts(lines, catalog, at, on_bad_line), segments, catalog, at)
+
+
+def members_of_facts(
+    facts: Iterable[Mapping[str, Any]], segments: Sequence[Segment], catalog: Catalog, at: int
+) -> list[tuple[str, str]]:
+    """As `reference_members`, of facts that a door has accepted.
+
+    Each has ``user_id event_id type ts properties``, as the table of events does: ``properties``
+    are a JSON text or a mapping, and hold the traits, or the two ends of an alias.
+    """
+    accepted = (judge(_as_line(fact), catalog) for fact in facts)
+    return _members([fact for fact in accepted if fact.ts <= at], segments, catalog, at)
+
+
+def explain_user(
+    lines: Iterable[bytes | str],
+    segments: Sequence[Segment],
+    catalog: Catalog,
+    at: int,
+    user: str,
+) -> list[Explanation] | None:
+    """Each leaf's value against its constant for ``user``; None when nobody knows the user."""
+    person = people(read_facts(lines, catalog, at)).get(user)
+    if person is None:
+        return None
+    return [
+        Explanation(
+            segment.id,
+            _holds(segment.condition, person, catalog, at),
+            tuple(_leaf(leaf, person, catalog, at) for leaf in _leaves(segment.condition)),
+        )
+        for segment in segments
+    ]
+
+
+def _members(
+    facts: Iterable[Fact], segments: Sequence[Segment], catalog: Catalog, at: int
+) -> list[tuple[str, str]]:
+    everyone = people(facts)
+    return sorted(
+        (segment.id, user)
+        for segment in segments
+        for user, person in everyone.items()
+        if _holds(segment.condition, person, catalog, at)
+    )
+
+
+def _as_line(fact: Mapping[str, Any]) -> dict[str, Any]:
+    properties = fact["properties"] or {}
+    if isinstance(properties, str):
+        properties = parse(properties)
+    line = {key: fact.get(key) for key in ("user_id", "event_id", "type", "ts")}
+    if fact["type"] == "alias":
+        return {**line, **properties}
+    return {**line, "traits" if fact["type"] == "traits" else "properties": properties}
+
+
+def _holds(condition: Condition, person: Person, catalog: Catalog, at: int) -> bool:
+    match condition:
+        case AllOf(parts):
+            return all(_holds(part, person, catalog, at) for part in parts)
+        case AnyOf(parts):
+            return any(_holds(part, person, catalog, at) for part in parts)
+        case Not(part):
+            return not _holds(part, person, catalog, at)
+        case Compare(subject, operator, value):
+            found, kind = _found(subject, person, catalog, at)
+            return compared(found, operator, value, kind, at)
+        case _:
+            assert_never(condition)
+
+
+def _found(subject: Subject, person: Person, catalog: Catalog, at: int) -> tuple[Any, FieldType]:
+    """What is compared, None when missing, and how to read a constant against it."""
+    match subject:
+        case Measure():
+            return _measured(subject, person, catalog, at)
+        case Trait(name):
+            return person.traits.get(name), catalog.traits[name].type
+        case Property():
+            raise TypeError("a property is compared in a filter only")
+        case _:
+            assert_never(subject)
+
+
+def _passes(where: Condition | None, fact: Fact, catalog: Catalog, at: int) -> bool:
+    """Does one event pass a filter?"""
+    match where:
+        case None:
+            return True
+        case AllOf(parts):
+            return all(_passes(part, fact, catalog, at) for part in parts)
+        case AnyOf(parts):
+            return any(_passes(part, fact, catalog, at) for part in parts)
+        case Not(part):
+            return not _passes(part, fact, catalog, at)
+        case Compare(Property(name), operator, value):
+            kind = catalog.events[fact.type].properties[name].type
+            return compared(fact.values.get(name), operator, value, kind, at)
+        case Compare():
+            raise TypeError("a filter compares properties only")
+        case _:
+            assert_never(where)
+
+
+def _measured(measure: Measure, person: Person, catalog: Catalog, at: int) -> tuple[Any, FieldType]:
+    events = [
+        fact
+        for fact in person.events.get(measure.event, ())
+        if _counts(fact, measure, at) and _passes(measure.where, fact, catalog, at)
+    ]
+    if measure.function == "count":
+        return len(events), "integer"
+    assert measure.field is not None
+    kind = catalog.events[measure.event].properties[measure.field].type
+    values = [v for fact in events if (v := fact.values.get(measure.field)) is not None]
+    match measure.function:
+        case "sum":
+            return sum(values), kind
+        case "avg":
+            # Constants against an average are rounded to four places, whatever the field is.
+            scale = 1 if kind == "decimal" else 10_000
+            return (Fraction(sum(values) * scale, len(values)) if values else None), "decimal"
+        case "min":
+            return min(values, default=None), kind
+        case "max":
+            return max(values, default=None), kind
+        case _:
+            assert_never(measure.function)
+
+
+def _counts(fact: Fact, measure: Measure, at: int) -> bool:
+    """e <= t < floor(e, h) + h + W."""
+    match measure.window:
+        case Ever():
+            return fact.ts <= at
+        case Within(length, hop):
+            return fact.ts <= at < fact.ts // hop * hop + hop + length
+        case _:
+            assert_never(measure.window)
+
+
+def compared(found: Any, operator: Operator, value: Value, kind: str, at: int) -> bool:
+    """``found operator value``, two-valued: a missing value satisfies the negations alone."""
+    match operator:
+        case "exists":
+            return (found is not None) == value
+        case "ne":
+            return not compared(found, "eq", value, kind, at)
+        case "not_in":
+            return not compared(found, "in", value, kind, at)
+        case "not_contains":
+            return not compared(found, "contains", value, kind, at)
+    if found is None:
+        return False
+    if isinstance(value, tuple):
+        constants = [_constant(item, kind, at) for item in value]
+        match operator:
+            case "in":
+                return found in constants
+            case "between":
+                return bool(constants[0] <= found <= constants[1])
+            case "contains_any":
+                return any(constant in found for constant in constants)
+            case "contains_all":
+                return all(constant in found for constant in constants)
+        raise TypeError(f"{operator} takes no list")
+    constant = _constant(value, kind, at)
+    match operator:
+        case "eq":
+            return bool(found == constant)
+        case "gt" | "after":
+            return bool(found > constant)
+        case "gte":
+            return bool(found >= constant)
+        case "lt" | "before":
+            return bool(found < constant)
+        case "lte":
+            return bool(found <= constant)
+        case "contains":
+            return constant in found
+        case "starts_with":
+            return bool(found.startswith(constant))
+        case "ends_with":
+            return bool(found.endswith(constant))
+        case "matches":
+            return _pattern(constant).search(found) is not None
+        case _:
+            raise TypeError(f"{operator} takes a list")
+
+
+def _constant(value: Scalar, kind: str, at: int) -> Any:
+    """A literal as a value of ``kind``."""
+    match value:
+        case Ago(length):
+            return at - length
+        case bool():
+            return value
+        case Decimal():
+            if kind == "decimal":
+                return ten_thousandths(value)
+            return _fraction(value) if kind == "integer" else int(value)
+        case str():
+            return parse_instant(value) if kind == "timestamp" else value
+        case _:
+            assert_never(value)
+
+
+@lru_cache(maxsize=4096)
+def _fraction(value: Decimal) -> int | Fraction:
+    exact = Fraction(value)
+    return int(exact) if exact.denominator == 1 else exact
+
+
+@lru_cache(maxsize=1024)
+def _pattern(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(pattern, options)
+
+
+def _leaves(condition: Condition) -> Iterable[Compare]:
+    match condition:
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from _leaves(part)
+        case Not(part):
+            yield from _leaves(part)
+        case Compare():
+            yield condition
+        case _:
+            assert_never(condition)
+
+
+def _leaf(compare: Compare, person: Person, catalog: Catalog, at: int) -> Leaf:
+    found, kind = _found(compare.subject, person, catalog, at)
+    if kind == "decimal" and found is not None:
+        exact = Fraction(found)
+        found = Decimal(exact.numerator) / exact.denominator / 10_000
+    return Leaf(compare, found, kind, _holds(compare, person, catalog, at))

@@ -1,0 +1,92 @@
+"""The oracle's people: facts -> one person per canonical user, repeats and the forgotten gone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.rules.reference_facts import Fact, canonical
+
+
+@dataclass(slots=True)
+class Person:
+    """What one user is and did."""
+
+    traits: dict[str, Any] = field(default_factory=dict)
+    events: dict[str, list[Fact]] = field(default_factory=lambda: defaultdict(list))
+
+
+def people(facts: Iterable[Fact]) -> dict[str, Person]:
+    """Everyone known by ``facts``, under the canonical id."""
+    kept = _without_repeats(facts)
+    forgotten, links = _deletions(kept)
+    names = _canonical_ids(links)
+    found: dict[str, Person] = defaultdict(Person)
+    latest: dict[tuple[str, str], tuple[int, bytes]] = {}
+    for fact in kept:
+        if fact.type in ("alias", "delete") or fact.ts <= forgotten.get(fact.user, -1):
+            continue
+        user = names.get(fact.user, fact.user)
+        person = found[user]
+        if fact.type != "traits":
+            person.events[fact.type].append(fact)
+            continue
+        for name, value in fact.values.items():
+            rank = (fact.ts, canonical(fact.sent[name]))
+            if rank > latest.get((user, name), (-1, b"")):
+                latest[user, name] = rank
+                person.traits[name] = value
+    return dict(found)
+
+
+def _without_repeats(facts: Iterable[Fact]) -> list[Fact]:
+    """Of facts with one (user id as sent, event_id), the smallest by (ts, canonical JSON)."""
+    kept: list[Fact] = []
+    first: dict[tuple[str, str], Fact] = {}
+    for fact in facts:
+        if fact.type == "alias" or fact.event_id is None:
+            kept.append(fact)
+            continue
+        key = (fact.user, fact.event_id)
+        other = first.setdefault(key, fact)
+        if other is not fact and _rank(fact) < _rank(other):
+            first[key] = fact
+    return kept + list(first.values())
+
+
+def _rank(fact: Fact) -> tuple[int, bytes, str]:
+    return fact.ts, canonical(fact.sent), fact.type
+
+
+def _deletions(facts: Iterable[Fact]) -> tuple[dict[str, int], list[Fact]]:
+    """Until when each id is forgotten, and the aliases that no deletion took along."""
+    links = [fact for fact in facts if fact.type == "alias"]
+    forgotten: dict[str, int] = {}
+    for deletion in sorted((f for f in facts if f.type == "delete"), key=lambda f: f.ts):
+        made = [link for link in links if link.ts <= deletion.ts]
+        together = next(
+            (group for group in _groups(made) if deletion.user in group), {deletion.user}
+        )
+        for user in together:
+            forgotten[user] = deletion.ts  # deletions come in the order of time
+        links = [link for link in links if link.ts > deletion.ts or link.user not in together]
+    return forgotten, links
+
+
+def _groups(links: Iterable[Fact]) -> list[set[str]]:
+    """Sets of ids that ``links`` join, directly or through others."""
+    group_of: dict[str, set[str]] = {}
+    for link in links:
+        ends = (link.values["from"], link.values["to"])
+        joined = set().union(*(group_of.get(end, {end}) for end in ends))
+        for user in joined:
+            group_of[user] = joined
+    return list({id(group): group for group in group_of.values()}.values())
+
+
+def _canonical_ids(links: list[Fact]) -> dict[str, str]:
+    """Each joined id -> the smallest one that never stands as ``from``, else the smallest."""
+    sources = {link.values["from"] for link in links}
+    return {user: min(group - sources or group) for group in _groups(links) for user in group}

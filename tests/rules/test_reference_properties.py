@@ -1,0 +1,44 @@
+"""Promises of the oracle that hold for any rule and history."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import HealthCheck, given, settings
+from strategies import CATALOG, Case, cases, segments
+
+from headrace.rules.model import Segment
+from headrace.rules.reference import reference_members
+from headrace.rules.yaml import canonical, content_hash, parse_segment, print_segment
+
+SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@SLOW
+@given(cases())
+def test_the_order_of_lines_means_nothing(case: Case) -> None:
+    shuffled = list(case.lines)
+    random.Random(7).shuffle(shuffled)
+
+    def members(lines: object) -> list[tuple[str, str]]:
+        return reference_members(lines, case.segments, CATALOG, case.at)  # type: ignore[arg-type]
+
+    assert members(case.lines) == members(shuffled) == members(reversed(case.lines))
+
+
+@SLOW
+@given(cases())
+def test_a_repeated_file_changes_nothing(case: Case) -> None:
+    once = reference_members(case.lines, case.segments, CATALOG, case.at)
+    assert reference_members(case.lines * 2, case.segments, CATALOG, case.at) == once
+
+
+@SLOW
+@given(segments())
+def test_printing_and_parsing_gives_the_rule_back(segment: Segment) -> None:
+    text = print_segment(segment)
+    again = parse_segment(text)
+    assert again == segment
+    assert print_segment(again) == text
+    assert content_hash(again) == content_hash(segment)
+    assert canonical(again) == text

@@ -1,0 +1,388 @@
+"""Hypothesis strategies for rules and histories, chosen to meet where engines would differ.
+
+Constants and values come from the same small pools, instants gather around the window edges of
+the rules at hand, ids repeat, join and get deleted. Everything generated passes the checks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from headrace.clock import DAY, HOUR, MINUTE, SECOND, format_instant, parse_instant
+from headrace.rules.catalog import Catalog, EventType, Field, FieldType
+from headrace.rules.model import (
+    Ago,
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    Ever,
+    Measure,
+    Not,
+    Property,
+    Segment,
+    Trait,
+    Window,
+    Within,
+    default_hop,
+)
+
+AT = parse_instant("2026-03-15T12:34:56.789Z")
+
+CATALOG = Catalog(
+    events={
+        "purchase": EventType(
+            {
+                "amount": Field("decimal"),
+                "items": Field("integer"),
+                "sku": Field("string"),
+                "gift": Field("boolean"),
+                "ships": Field("timestamp"),
+                "labels": Field("array<string>"),
+            }
+        ),
+        "page_view": EventType({"page": Field("string"), "seconds": Field("decimal")}),
+        "login": EventType(),
+    },
+    traits={
+        "country": Field("string"),
+        "age": Field("integer"),
+        "score": Field("decimal"),
+        "consent": Field("boolean"),
+        "signed_up": Field("timestamp"),
+        "tags": Field("array<string>"),
+    },
+)
+
+NUMBERS = tuple(
+    map(
+        Decimal,
+        "0 1 2 5 10 -3.5 2.5 9.9999 10.0001 0.00005 0.00015 10.00005 10.00015 9.99995 0.1 0.2 0.3"
+        " -0.00005 99999999999.9999 -99999999999.9999 1e2 1.50".split(),
+    )
+)
+INTEGERS = tuple(map(Decimal, (0, 1, 2, 3, 5, 10, -1, -7, 1 << 53, -(1 << 53))))
+TEXTS = (
+    "",
+    "a",
+    "b",
+    "ab",
+    "abc",
+    "DE",
+    "de",
+    "NO",
+    "true",
+    "1",
+    "é",
+    "\uffee",
+    "😀",
+    'q"\\',
+    "a\nb",
+)
+PATTERNS = ("a", "^a", "b$", "^$", ".", "(?i)DE", "a|b", "[^a]", "\\d", "é")
+LENGTHS = (SECOND * 5, MINUTE, 90 * SECOND, HOUR, 7 * HOUR, DAY, 7 * DAY, 30 * DAY, 100 * DAY)
+RESOLUTIONS = (SECOND, 5 * SECOND, 7200 * SECOND, 45 * MINUTE, HOUR, DAY)
+USERS = ("u1", "u2", "u3", "anon-1", "anon-2", "ü😀")
+
+_ORDER = ("eq", "ne", "gt", "gte", "lt", "lte", "between", "in", "not_in", "exists")
+_OF_TYPE: Mapping[FieldType, tuple[str, ...]] = {
+    "integer": _ORDER,
+    "decimal": _ORDER,
+    "string": (
+        *_ORDER, "contains", "not_contains", "starts_with", "ends_with", "matches",
+    ),
+    "timestamp": (*_ORDER, "before", "after"),
+    "boolean": ("eq", "ne", "exists"),
+    "array<string>": ("contains", "not_contains", "contains_any", "contains_all", "exists"),
+}  # fmt: skip
+_LISTS = ("in", "not_in", "contains_any", "contains_all")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rules, what happened (as lines of a file, some of them garbage), and when to look."""
+
+    segments: tuple[Segment, ...]
+    lines: tuple[bytes, ...]
+    at: int
+
+
+@st.composite
+def cases(draw: DrawFn, catalog: Catalog = CATALOG, at: int = AT) -> Case:
+    """Segments with a history around their edges."""
+    rules = draw(st.lists(segments(catalog), min_size=1, max_size=4))
+    named = tuple(_renamed(rule, f"s{i}") for i, rule in enumerate(rules))
+    history = draw(histories(catalog, named, at))
+    garbage = draw(st.lists(st.sampled_from(GARBAGE), max_size=2))
+    return Case(named, tuple(draw(st.permutations(to_lines(history) + garbage))), at)
+
+
+def segments(catalog: Catalog = CATALOG) -> SearchStrategy[Segment]:
+    """A rule of this release's forms."""
+    return conditions(catalog).map(lambda held: Segment(id="s", condition=held))
+
+
+def conditions(catalog: Catalog = CATALOG) -> SearchStrategy[Condition]:
+    """Logic over measures and traits."""
+    return _logic(st.one_of(_measure_compares(catalog), _trait_compares(catalog)), 5)
+
+
+def _logic(leaves: SearchStrategy[Compare], most: int) -> SearchStrategy[Condition]:
+    return st.recursive(
+        leaves,
+        lambda part: st.one_of(
+            st.lists(part, min_size=1, max_size=3).map(lambda parts: AllOf(tuple(parts))),
+            st.lists(part, min_size=1, max_size=3).map(lambda parts: AnyOf(tuple(parts))),
+            part.map(Not),
+        ),
+        max_leaves=most,
+    )
+
+
+@st.composite
+def windows(draw: DrawFn) -> Window:
+    """Ever, or a length with its default or another hop."""
+    if draw(st.integers(0, 3)) == 0:
+        return Ever()
+    length = draw(st.sampled_from(LENGTHS))
+    hop = draw(st.one_of(st.just(default_hop(length)), st.sampled_from(RESOLUTIONS)))
+    return Within(length, hop)
+
+
+@st.composite
+def _measure_compares(draw: DrawFn, catalog: Catalog) -> Compare:
+    event = draw(st.sampled_from(sorted(catalog.events)))
+    fields = catalog.events[event].properties
+    functions: list[tuple[str, str | None, FieldType]] = [("count", None, "integer")]
+    for name, field in fields.items():
+        if field.type in ("integer", "decimal"):
+            functions += [(f, name, field.type) for f in ("sum", "avg", "min", "max")]
+        if field.type == "timestamp":
+            functions += [(f, name, field.type) for f in ("min", "max")]
+    function, name, kind = draw(st.sampled_from(functions))
+    where = draw(st.one_of(st.none(), _logic(_property_compares(catalog, event), 3)))
+    if not fields:
+        where = None
+    measure = Measure(function, event, name, where, draw(windows()))  # type: ignore[arg-type]
+    if function == "avg":
+        kind = "decimal"
+    operator, value = draw(_comparisons(kind, is_measure=True))
+    return Compare(measure, operator, value)
+
+
+@st.composite
+def _trait_compares(draw: DrawFn, catalog: Catalog) -> Compare:
+    name = draw(st.sampled_from(sorted(catalog.traits)))
+    return Compare(Trait(name), *draw(_comparisons(catalog.traits[name].type)))
+
+
+@st.composite
+def _property_compares(draw: DrawFn, catalog: Catalog, event: str) -> Compare:
+    fields = catalog.events[event].properties
+    name = draw(st.sampled_from(sorted(fields))) if fields else ""
+    kind: FieldType = fields[name].type if fields else "string"
+    return Compare(Property(name), *draw(_comparisons(kind, is_filter=True)))
+
+
+@st.composite
+def _comparisons(
+    draw: DrawFn, kind: FieldType, *, is_measure: bool = False, is_filter: bool = False
+) -> tuple[Any, Any]:
+    names = [
+        name
+        for name in _OF_TYPE[kind]
+        # In an event condition, `between` two instants is a window.
+        if not (name == "between" and is_measure and kind == "timestamp")
+    ]
+    operator = draw(st.sampled_from(names))
+    if operator == "exists":
+        return operator, draw(st.booleans())
+    if operator == "matches":
+        return operator, draw(st.sampled_from(PATTERNS))
+    constants = _constants(kind)
+    if operator in ("before", "after") and not is_filter:
+        ago = st.sampled_from(LENGTHS).flatmap(lambda length: st.sampled_from((length, -length)))
+        constants = st.one_of(constants, ago.map(Ago))
+    if operator == "between":
+        return operator, tuple(draw(st.lists(constants, min_size=2, max_size=2)))
+    if operator in _LISTS:
+        return operator, tuple(draw(st.lists(constants, min_size=1, max_size=3)))
+    return operator, draw(constants)
+
+
+def _constants(kind: FieldType) -> SearchStrategy[Any]:
+    match kind:
+        case "integer":
+            return st.one_of(st.sampled_from(INTEGERS), st.sampled_from(NUMBERS))
+        case "decimal":
+            return st.sampled_from(NUMBERS)
+        case "boolean":
+            return st.booleans()
+        case "timestamp":
+            return st.sampled_from((AT, AT - DAY, AT - HOUR)).map(format_instant)
+        case _:
+            return st.sampled_from(TEXTS)
+
+
+def edges(rules: Iterable[Segment], at: int) -> list[int]:
+    """The instants at which something may change for ``rules`` seen from ``at``."""
+    found = {0, at, at + 1, at - 1, at - 7 * DAY, at + HOUR}
+    for window in _windows(rules):
+        if isinstance(window, Within):
+            tail = at - window.length
+            first = tail // window.hop * window.hop
+            for edge in (tail, first, first + window.hop):
+                found |= {edge - 1, edge, edge + 1}
+    return sorted(instant for instant in found if instant >= 0)
+
+
+def _windows(rules: Iterable[Segment]) -> Iterator[Window]:
+    for rule in rules:
+        stack: list[Condition] = [rule.condition]
+        while stack:
+            match stack.pop():
+                case AllOf(parts) | AnyOf(parts):
+                    stack += parts
+                case Not(part):
+                    stack.append(part)
+                case Compare(Measure(window=window)):
+                    yield window
+
+
+@st.composite
+def histories(
+    draw: DrawFn,
+    catalog: Catalog = CATALOG,
+    rules: Sequence[Segment] = (),
+    at: int = AT,
+    max_size: int = 25,
+) -> list[dict[str, Any]]:
+    """Events, traits, aliases and deletions as JSON objects, in any order, with repeats.
+
+    Decimals stand as Decimal: write them with `to_lines`.
+    """
+    instants = st.sampled_from(edges(rules, at))
+    users = st.sampled_from(USERS[: draw(st.integers(1, len(USERS)))])
+    used = sorted({event for event in _events(rules) if event in catalog.events})
+    types = st.sampled_from(used * 4 + sorted(catalog.events) + ["unheard_of"])
+
+    @st.composite
+    def facts(draw: DrawFn) -> dict[str, Any]:
+        shape = draw(st.integers(0, 19))
+        stamp = draw(instants)
+        ts: Any = draw(st.sampled_from((stamp, format_instant(stamp))))
+        user = draw(users)
+        event_id = f"e{draw(st.integers(0, 40))}"
+        if shape == 0:
+            return {"type": "delete", "user_id": user, "ts": ts}
+        if shape in (1, 2):
+            return {"type": "alias", "from": draw(users), "to": user, "ts": ts}
+        if shape < 7:
+            traits = draw(_fields(catalog.traits, at))
+            line = {"type": "traits", "user_id": user, "ts": ts, "traits": traits}
+            return {**line, "event_id": event_id} if draw(st.booleans()) else line
+        kind = draw(types)
+        known = catalog.events.get(kind, EventType()).properties
+        properties = draw(_fields(known, at))
+        line = {"event_id": event_id, "user_id": user, "type": kind, "ts": ts}
+        return {**line, "properties": properties}
+
+    history = draw(st.lists(facts(), max_size=max_size))
+    repeated = draw(st.lists(st.sampled_from(history), max_size=3)) if history else []
+    return history + repeated
+
+
+def _events(rules: Iterable[Segment]) -> Iterator[str]:
+    for rule in rules:
+        stack: list[Condition] = [rule.condition]
+        while stack:
+            match stack.pop():
+                case AllOf(parts) | AnyOf(parts):
+                    stack += parts
+                case Not(part):
+                    stack.append(part)
+                case Compare(Measure(event=event)):
+                    yield event
+
+
+@st.composite
+def _fields(draw: DrawFn, fields: Mapping[str, Field], at: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, field in fields.items():
+        presence = draw(st.integers(0, 7))
+        if presence == 0:
+            found[name] = None
+        elif presence > 2:
+            found[name] = draw(_values(field.type, at))
+    if draw(st.integers(0, 9)) == 0:
+        found["unheard_of"] = draw(st.sampled_from(({"a": [1, 2.5]}, "x", None, Decimal("1.10"))))
+    return found
+
+
+def _values(kind: FieldType, at: int) -> SearchStrategy[Any]:
+    match kind:
+        case "integer":
+            return st.sampled_from(INTEGERS).map(int)
+        case "decimal":
+            return st.one_of(st.sampled_from(NUMBERS), st.sampled_from((0, 1, 10, -7)))
+        case "boolean":
+            return st.booleans()
+        case "timestamp":
+            near = [at + sign * length for length in LENGTHS for sign in (-1, 1)]
+            instants = st.sampled_from([at, *near]).flatmap(
+                lambda instant: st.sampled_from((instant - 1, instant, instant + 1))
+            )
+            return st.one_of(instants, instants.map(format_instant), st.just("2026-03-14"))
+        case "array<string>":
+            return st.lists(st.sampled_from(TEXTS), max_size=3)
+        case _:
+            return st.sampled_from(TEXTS)
+
+
+GARBAGE = [
+    b"{",
+    b"[]",
+    b"\xff",
+    b'{"type":"login"}',
+    b'{"event_id":"g1","user_id":7,"type":"login","ts":1}',
+    b'{"event_id":"g2","user_id":"u1","type":"login","ts":"2026-03-15"}',
+    b'{"event_id":"g3","user_id":"u1","type":"login","ts":-1}',
+    b'{"event_id":"g4","user_id":"u1\\u0000","type":"login","ts":1}',
+    b'{"event_id":"g5","user_id":"u1","type":"purchase","ts":1,"properties":{"amount":"10"}}',
+    b'{"event_id":"g6","user_id":"u1","type":"purchase","ts":1,"properties":{"items":3.0}}',
+    b'{"event_id":"g7","user_id":"u1","type":"purchase","ts":1,"properties":{"amount":1e11}}',
+    b'{"event_id":"g8","user_id":"u1","type":"purchase","ts":1,'
+    b'"properties":{"amount":99999999999.99995}}',
+    b'{"event_id":"g9","user_id":"u1","type":"purchase","ts":1,"properties":{"gift":1}}',
+    b'{"user_id":"u1","type":"traits","ts":1,"traits":{"age":true}}',
+    b'{"user_id":"u1","type":"traits","ts":1,"traits":{"tags":["a",null]}}',
+]
+"""Lines that every door refuses (some only where the catalog above is in force)."""
+
+
+def to_lines(history: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    """One line of JSON each, decimals with exactly their digits."""
+    return [_json(line).encode() for line in history]
+
+
+def _json(value: Any) -> str:
+    match value:
+        case Decimal():
+            return str(value)
+        case dict():
+            return "{" + ",".join(f"{json.dumps(k)}:{_json(v)}" for k, v in value.items()) + "}"
+        case list():
+            return "[" + ",".join(map(_json, value)) + "]"
+        case _:
+            return json.dumps(value)
+
+
+def _renamed(segment: Segment, name: str) -> Segment:
+    return Segment(id=name, condition=segment.condition)
