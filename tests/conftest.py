@@ -1,4 +1,4 @@
-"""Fixtures for the whole suite: real servers, started once, on free ports, in a folder of their own.
+"""Fixtures for the whole suite: real servers, started once, on free ports.
 
 Every test that writes takes a namespace or a database of its own, so that tests need no order.
 """
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from databases import drop_database, fresh_database
 
+from databases import drop_database, fresh_database
 from headrace.embedded import Servers, running
 from headrace.settings import Settings
 

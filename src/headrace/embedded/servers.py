@@ -23,6 +23,7 @@ from headrace.errors import OperatorError
 from headrace.settings import Settings
 
 NAMES = ("postgres", "kafka", "redis")
+SERVERS_FILE = Path("run") / "servers.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +171,7 @@ def _server(name: str, home: Path, settings: Settings, password: str) -> Server:
 
 def _notes(home: Path) -> dict[str, Any]:
     try:
-        notes = json.loads((home / "run" / "servers.json").read_text(encoding="utf-8"))
+        notes = json.loads((home / SERVERS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -179,7 +180,7 @@ def _notes(home: Path) -> dict[str, Any]:
 
 
 def _note(home: Path, notes: Mapping[str, Any]) -> None:
-    write_private(home / "run" / "servers.json", json.dumps(notes, indent=2) + "\n")
+    write_private(home / SERVERS_FILE, json.dumps(notes, indent=2) + "\n")
 
 
 def _bare(address: str) -> str:

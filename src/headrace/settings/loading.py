@@ -26,6 +26,9 @@ DEFAULT_TARGET = "local"
 # Variables of ours that are not settings: which file to read, and the mark on what `up` starts.
 NOT_SETTINGS = frozenset({"HEADRACE_TARGET", "HEADRACE_RUN_TOKEN"})
 
+# Folders of the project: relative ones are meant from its root, wherever a command is given.
+PLACES = frozenset({"rules", "tables_root", "checkpoint_root", "cache_dir"})
+
 SERVERS_FILE = Path("run") / "servers.json"
 
 
@@ -64,8 +67,7 @@ def load(
         (".env", _from_variables(dotenv, str(root / ".env"))),
         _from_file(root, named),
     ]
-    home = next((leaves["home"] for _, leaves in layers if "home" in leaves), ".headrace")
-    home = (root / Path(str(home)).expanduser()).resolve()
+    home = _home(layers, root)
     layers.append(_from_servers(home))
 
     merged: Leaves = {}
@@ -76,10 +78,22 @@ def load(
                 merged[name] = value
                 origins[name] = _named(origin, name)
     merged["home"] = home
+    for name in PLACES & merged.keys():
+        if "://" not in str(merged[name]):
+            merged[name] = str((root / Path(str(merged[name])).expanduser()).resolve())
     settings = _validated(merged, origins)
     for name, _ in _values(settings):
         origins.setdefault(name, "default")
     return Loaded(settings, origins, named or DEFAULT_TARGET, root)
+
+
+def _home(layers: list[tuple[Origin, Leaves]], root: Path) -> Path:
+    """The absolute home: as a shell user means it when given there, else from the root."""
+    for origin, leaves in layers:
+        if "home" in leaves:
+            start = Path.cwd() if origin in ("flag", "environment") else root
+            return (start / Path(str(leaves["home"])).expanduser()).resolve()
+    return (root / ".headrace").resolve()
 
 
 def _named(origin: Origin, name: str) -> Origin:
@@ -169,7 +183,8 @@ def _from_file(root: Path, target: str | None) -> tuple[Origin, Leaves]:
     for key, value in _flat(tables):
         if key not in NAMES:
             raise OperatorError(f"{file}: unknown setting '{key}'{_nearest(key, NAMES)}")
-        leaves[key] = value
+        if value != "":  # shown in the file for whoever edits it, but says nothing
+            leaves[key] = value
     return f"conf/{name}", leaves
 
 

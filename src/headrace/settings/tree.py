@@ -25,7 +25,7 @@ class _Branch(BaseModel):
 class Stream(_Branch):
     """The streaming job."""
 
-    master: str = Field("local[2]", description="Spark master: local[N], yarn, k8s://…, spark://…")
+    master: str = Field("local[*]", description="Spark master: local[N], yarn, k8s://…, spark://…")
     driver_memory: Memory = Field("3g", description="Heap of the Spark driver")
     trigger_ms: int = Field(2_000, ge=100, description="Time between micro-batches")
     partitions: int = Field(2, ge=1, description="Shuffle partitions and parallel readers")

@@ -1,0 +1,41 @@
+# make setup   .venv by uv.lock, jars by jars.lock
+# make demo    everything on this machine, with a seeded shop; FOR=90 stops after 90 s
+# make test    imports, style, types, tests
+.DEFAULT_GOAL := help
+.PHONY: help setup doctor demo test lint format bench clean
+
+HEADRACE := .venv/bin/headrace
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## Install everything into .venv and fetch the jars
+	@./setup.sh
+
+doctor: setup ## Say what is missing on this machine
+	@$(HEADRACE) doctor
+
+demo: setup ## Run everything with a seeded shop (FOR=seconds)
+	@$(HEADRACE) demo $(if $(FOR),--for $(FOR))
+
+lint: setup ## Imports, style and types
+	.venv/bin/lint-imports --no-cache
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+test: lint ## Lint, then the whole suite with real servers
+	.venv/bin/pytest $(TESTS)
+
+format: setup ## Rewrite the code as ruff likes it
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+bench: setup ## Measure the streaming job; writes docs/benchmarks.md
+	.venv/bin/python tests/bench/run.py $(BENCH)
+
+clean: ## End what runs here; remove its data and every cache of this folder
+	@if [ -x $(HEADRACE) ]; then $(HEADRACE) down; fi
+	rm -rf .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf spark-warehouse metastore_db derby.log dist build
+	find src tests jobs dags serving -name __pycache__ -type d -prune -exec rm -rf {} +

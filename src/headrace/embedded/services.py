@@ -1,0 +1,136 @@
+"""Headrace's own processes on one machine: the watcher, the loader and the API.
+
+The streaming job is not among them: the watcher starts it, and ends it when it is ended.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.embedded.children import Children, log_tail, write_private
+from headrace.embedded.ports import LOOPBACK, choose_port
+from headrace.embedded.servers import SERVERS_FILE
+from headrace.errors import OperatorError
+from headrace.settings import Settings
+from headrace.settings.places import CHECKOUT
+
+SETTLE_SECONDS = 1.0  # a process that cannot start ends within this
+API_SECONDS = 30.0
+# The watcher gives the streaming job time to finish its batch before it leaves.
+PATIENCE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A process that `up` keeps, and the script it is."""
+
+    name: str
+    script: str
+    about: str
+
+
+SERVICES: tuple[Service, ...] = (
+    Service("watch", "jobs/watch_rules.py", "keeps the streaming job equal to the active rules"),
+    Service("load", "jobs/load_memberships.py", "carries memberships from Kafka to Redis"),
+    Service("serve", "jobs/serve_api.py", "answers HTTP"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStatus:
+    """One line of ``headrace status``."""
+
+    name: str
+    about: str
+    is_running: bool
+    pid: int | None
+    log: str
+
+
+def start_services(settings: Settings, *, root: Path, target: str) -> tuple[str, ...]:
+    """Start those that do not run; the names of those started. The API answers on return."""
+    children = Children(settings.home)
+    absent = [service for service in SERVICES if children.alive(service.name) is None]
+    if any(service.name == "serve" for service in absent):
+        port = choose_port(settings.api_port)
+        _note_port(settings.home, port)
+    environment = {"HEADRACE_HOME": str(settings.home), "HEADRACE_TARGET": target}
+    processes = []
+    for service in absent:
+        script = next(
+            (place for folder in (root, CHECKOUT) if (place := folder / service.script).is_file()),
+            None,
+        )
+        if script is None:
+            raise OperatorError(f"{service.script} is missing under {root}")
+        _, process = children.start(
+            service.name, [sys.executable, str(script)], cwd=root, environment=environment
+        )
+        processes.append((service, process))
+    if any(service.name == "serve" for service in absent):
+        _await_api(f"http://{LOOPBACK}:{port}/livez", children)
+    elif absent:
+        time.sleep(SETTLE_SECONDS)
+    for service, process in processes:
+        if process.poll() is not None:
+            log = children.log_file(service.name)
+            raise OperatorError(
+                f"{service.script} ended with exit code {process.returncode};"
+                f" the end of {log}:\n{log_tail(log)}"
+            )
+    return tuple(service.name for service in absent)
+
+
+def stop_services(home: Path) -> tuple[str, ...]:
+    """End them and what they started; the names of those that ran."""
+    children = Children(home)
+    with ThreadPoolExecutor(len(SERVICES)) as pool:
+        ended = pool.map(
+            lambda service: children.stop(service.name, patience=PATIENCE_SECONDS), SERVICES
+        )
+        return tuple(service.name for service, ran in zip(SERVICES, ended, strict=True) if ran)
+
+
+def services_status(home: Path) -> tuple[ServiceStatus, ...]:
+    """What is known of each."""
+    children = Children(home)
+    rows = []
+    for service in SERVICES:
+        record = children.alive(service.name)
+        rows.append(
+            ServiceStatus(
+                name=service.name,
+                about=service.about,
+                is_running=record is not None,
+                pid=record.pid if record else None,
+                log=str(children.log_file(service.name)),
+            )
+        )
+    return tuple(rows)
+
+
+def _await_api(address: str, children: Children) -> None:
+    deadline = time.monotonic() + API_SECONDS
+    while time.monotonic() < deadline and children.alive("serve") is not None:
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.1)
+
+
+def _note_port(home: Path, port: int) -> None:
+    """Write the API's port beside the servers' addresses, where ``load_settings`` finds it."""
+    file = home / SERVERS_FILE
+    try:
+        notes = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        notes = {}
+    write_private(file, json.dumps({**notes, "api_port": port}, indent=2) + "\n")
