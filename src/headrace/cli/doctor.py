@@ -176,7 +176,10 @@ def _ports(settings: Settings) -> Finding:
 
 def _jars(settings: Settings) -> Finding:
     absent = missing(settings)
-    advice = "run `make setup`, which fetches them; without a network copy that folder from a machine that has one"
+    advice = (
+        "run `make setup`, which fetches them; without a network copy that folder from a machine"
+        " that has them"
+    )
     if absent:
         return Finding("jars", False, f"{len(absent)} not in {cache_folder(settings)}", advice)
     try:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -142,10 +143,8 @@ def _offspring(process: psutil.Process | None, token: str) -> list[psutil.Proces
     """Descendants of ``process``, and orphans that carry ``token``."""
     found: dict[int, psutil.Process] = {}
     if process is not None:
-        try:
+        with suppress(psutil.Error):
             found.update({each.pid: each for each in process.children(recursive=True)})
-        except psutil.Error:
-            pass
     for each in psutil.process_iter():
         if each.pid in found or (process is not None and each.pid == process.pid):
             continue

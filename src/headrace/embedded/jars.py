@@ -1,4 +1,4 @@
-"""Jars by ``jars.lock``: fetched once into a cache, never used unless their sha256 is the locked one.
+"""Jars by ``jars.lock``: fetched once into a cache, never used with another sha256 than locked.
 
 ``python -m headrace.embedded.jars`` fetches what is missing; ``make setup`` calls it.
 """
@@ -209,7 +209,7 @@ def main() -> int:
     fetch(settings, locked())
     if count:
         seconds = time.monotonic() - started
-        print(f"{count} jars fetched into {cache_folder(settings)} in {seconds:.1f} s")
+        sys.stderr.write(f"{count} jars fetched into {cache_folder(settings)} in {seconds:.1f} s\n")
     return 0
 
 

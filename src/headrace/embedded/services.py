@@ -23,8 +23,8 @@ from headrace.settings.places import CHECKOUT
 
 SETTLE_SECONDS = 1.0  # a process that cannot start ends within this
 API_SECONDS = 30.0
-# The watcher gives the streaming job time to finish its batch before it leaves.
-PATIENCE_SECONDS = 15.0
+# The watcher gives the streaming job 15 s to finish its batch, and then 10 to go, before it leaves.
+PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)

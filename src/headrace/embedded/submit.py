@@ -197,5 +197,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except OperatorError as error:
-        print(f"headrace: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"headrace: {error}")

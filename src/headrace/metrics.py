@@ -1,0 +1,141 @@
+"""What our processes measure of themselves: every name, with what it means.
+
+This is the one place that knows prometheus-client. A process counts by name; the API serves its
+own numbers under ``/metrics``, and every other process may serve its own on a port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias, get_args
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    start_http_server,
+)
+
+CounterName: TypeAlias = Literal[
+    # Events the stream has stored, by verdict: accepted, rejected.
+    "headrace_events_total",
+    # Accepted events that had been accepted before, and count once.
+    "headrace_duplicates_total",
+    # Rejected events, by reason code.
+    "headrace_rejections_total",
+    # Transitions published, by change (enter, exit) and reason.
+    "headrace_transitions_total",
+    # Micro-batches that ended, by outcome: done, replayed, failed.
+    "headrace_batches_total",
+    # Event ids forgotten before the horizon because a user had too many: duplicates may pass.
+    "headrace_ids_lost_total",
+    # Messages the loader has read, by outcome: applied, stale, broken.
+    "headrace_loaded_messages_total",
+    # Launches of a job by the watcher, by job.
+    "headrace_launches_total",
+    # HTTP answers, by route and status.
+    "headrace_http_requests_total",
+    # Errors that a loop survived, by process.
+    "headrace_errors_total",
+]
+
+GaugeName: TypeAlias = Literal[
+    # Freshness first: seconds from the newest served membership's batch to now.
+    "headrace_freshness_seconds",
+    # Messages of memberships.v1 the loader has not applied yet.
+    "headrace_loader_lag_messages",
+    # Events of events.v1 the stream has not read yet.
+    "headrace_stream_lag_events",
+    # Users whose due instant has passed and who wait for a batch.
+    "headrace_due_users",
+    # Users in a segment, by segment.
+    "headrace_segment_members",
+    # Files of a Delta table, by table; without compaction it only grows.
+    "headrace_table_files",
+    # 1 while a job's process lives, by job.
+    "headrace_job_up",
+]
+
+HistogramName: TypeAlias = Literal[
+    # Seconds of one micro-batch, from its trigger to its last publication.
+    "headrace_batch_seconds",
+    # Seconds to answer an HTTP request, by route.
+    "headrace_http_seconds",
+    # Seconds from a batch's now to its application in Redis.
+    "headrace_load_delay_seconds",
+]
+
+Metric: TypeAlias = Counter | Gauge | Histogram
+
+LABELS: Mapping[str, tuple[str, ...]] = {
+    "headrace_events_total": ("verdict",),
+    "headrace_rejections_total": ("reason",),
+    "headrace_transitions_total": ("change", "reason"),
+    "headrace_batches_total": ("outcome",),
+    "headrace_loaded_messages_total": ("outcome",),
+    "headrace_launches_total": ("job",),
+    "headrace_http_requests_total": ("route", "status"),
+    "headrace_errors_total": ("process",),
+    "headrace_segment_members": ("segment",),
+    "headrace_table_files": ("table",),
+    "headrace_job_up": ("job",),
+    "headrace_http_seconds": ("route",),
+}
+
+# From a quick answer of the API to a batch that is far too long.
+BUCKETS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """The numbers of one process; a registry of its own, so that tests do not share any."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._metrics: dict[str, Metric] = {}
+
+    def count(self, name: CounterName, amount: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        counter = self._of(Counter, name)
+        assert isinstance(counter, Counter)
+        (counter.labels(**labels) if labels else counter).inc(amount)
+
+    def set(self, name: GaugeName, value: float, **labels: str) -> None:
+        """Say what a gauge shows now."""
+        gauge = self._of(Gauge, name)
+        assert isinstance(gauge, Gauge)
+        (gauge.labels(**labels) if labels else gauge).set(value)
+
+    def observe(self, name: HistogramName, seconds: float, **labels: str) -> None:
+        """Add one duration."""
+        histogram = self._of(Histogram, name)
+        assert isinstance(histogram, Histogram)
+        (histogram.labels(**labels) if labels else histogram).observe(seconds)
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self._registry)
+
+    def serve(self, port: int, host: str = "127.0.0.1") -> None:
+        """Answer Prometheus from a thread of this process."""
+        start_http_server(port, host, self._registry)
+
+    def _of(self, kind: type[Counter] | type[Gauge] | type[Histogram], name: str) -> Metric:
+        metric = self._metrics.get(name)
+        if metric is None:
+            labels = LABELS.get(name, ())
+            if kind is Histogram:
+                metric = Histogram(name, name, labels, registry=self._registry, buckets=BUCKETS)
+            else:
+                metric = kind(name, name, labels, registry=self._registry)
+            self._metrics[name] = metric
+        return metric
+
+
+NAMES: frozenset[str] = frozenset(
+    get_args(CounterName) + get_args(GaugeName) + get_args(HistogramName)
+)
