@@ -71,7 +71,7 @@ class Property:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number per user: ``function`` of ``field`` over ``event``, filtered, within ``window``."""
+    """One number per user: ``function`` of ``field`` over filtered ``event`` in ``window``."""
 
     function: Function
     event: str

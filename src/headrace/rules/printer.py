@@ -42,7 +42,7 @@ class Bare:
     text: str
 
 
-Tree: TypeAlias = "str | Decimal | bool | None | Bare | list[Tree] | dict[str, Tree]"
+Tree: TypeAlias = "str | Decimal | bool | Bare | list[Tree] | dict[str, Tree] | None"
 
 # Texts that need no quotes here nor in any other YAML reader.
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*( [A-Za-z0-9_./@+-]+)*")
@@ -114,6 +114,11 @@ def _segment(segment: Segment) -> dict[str, Tree]:
         "metadata": metadata,
         "spec": spec,
     }
+
+
+def print_condition(condition: Condition) -> str:
+    """``condition`` on one line."""
+    return _flow(condition_tree(condition))
 
 
 def condition_tree(condition: Condition) -> dict[str, Tree]:

@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, assert_never
 
-import re2  # type: ignore[import-untyped]
+import re2
 
 from headrace.clock import parse_instant
 from headrace.rules.catalog import Catalog, FieldType
@@ -51,7 +51,7 @@ class Leaf:
     """One comparison of a rule for one user: the value found (None: missing) and the verdict."""
 
     compare: Compare
-    value: str | int | Decimal | bool | tuple[str, ...] | None
+    value: Any
     type: FieldType
     holds: bool
 
@@ -96,8 +96,11 @@ def explain_user(
     at: int,
     user: str,
 ) -> list[Explanation] | None:
-    """Each leaf's value against its constant for ``user``; None when nobody knows the user."""
-    person = people(read_facts(lines, catalog, at)).get(user)
+    """Each leaf's value against its constant for ``user``; None for nobody known.
+
+    Any of the ids that were joined names the user.
+    """
+    person = people(read_facts(lines, catalog, at)).of(user)
     if person is None:
         return None
     return [
@@ -113,7 +116,7 @@ def explain_user(
 def _members(
     facts: Iterable[Fact], segments: Sequence[Segment], catalog: Catalog, at: int
 ) -> list[tuple[str, str]]:
-    everyone = people(facts)
+    everyone = people(facts).known
     return sorted(
         (segment.id, user)
         for segment in segments

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,20 @@ class Person:
     events: dict[str, list[Fact]] = field(default_factory=lambda: defaultdict(list))
 
 
-def people(facts: Iterable[Fact]) -> dict[str, Person]:
-    """Everyone known by ``facts``, under the canonical id."""
+@dataclass(frozen=True, slots=True)
+class People:
+    """Everyone known, under the canonical id, and which id each joined id goes by."""
+
+    known: Mapping[str, Person]
+    names: Mapping[str, str]
+
+    def of(self, user: str) -> Person | None:
+        """The person that any of its ids names."""
+        return self.known.get(self.names.get(user, user))
+
+
+def people(facts: Iterable[Fact]) -> People:
+    """The people that ``facts`` are about."""
     kept = _without_repeats(facts)
     forgotten, links = _deletions(kept)
     names = _canonical_ids(links)
@@ -38,7 +50,7 @@ def people(facts: Iterable[Fact]) -> dict[str, Person]:
             if rank > latest.get((user, name), (-1, b"")):
                 latest[user, name] = rank
                 person.traits[name] = value
-    return dict(found)
+    return People(dict(found), names)
 
 
 def _without_repeats(facts: Iterable[Fact]) -> list[Fact]:

@@ -31,7 +31,7 @@ def _trial(reading: Reading, node: Node, index: int) -> Trial | None:
     text = reading.text(name, "'name'") if name is not None else None
     events = [_event(reading, item) for item in _items(reading, body, "events")]
     expect: list[Expectation | None] = []
-    for number, item in enumerate(_items(reading, body, "expect")):
+    for item in _items(reading, body, "expect"):
         reading.places[("tests", index, len(expect))] = item.place
         expect.append(_expectation(reading, item))
     if not expect and body.get("expect") is not None:

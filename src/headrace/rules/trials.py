@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
-TrialValue: TypeAlias = str | Decimal | bool | None | tuple[str, ...]
+TrialValue: TypeAlias = str | Decimal | bool | tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

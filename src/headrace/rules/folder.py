@@ -1,0 +1,89 @@
+"""A folder of rules: ``catalog.yaml`` beside ``segments/``, in YAML or JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headrace.errors import OperatorError, Place, Problem
+from headrace.rules.catalog import Catalog
+from headrace.rules.checks import RETENTION, check_segment
+from headrace.rules.documents import read_catalog, read_segment
+from headrace.rules.model import Segment
+from headrace.rules.source import Places, Rules
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def load_rules(path: str | Path, *, retention: int = RETENTION) -> Rules:
+    """Catalog and segments under ``path``, checked; every problem is in ``problems``.
+
+    OperatorError when there is no such folder. With a broken catalog the names and types in
+    segments are not checked: each finding would only repeat the catalog's.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise OperatorError(f"the rules folder {path} {what}", code="HR902")
+    problems: list[Problem] = []
+    catalog, catalog_file = _catalog(root, problems)
+    is_known = not problems
+    segments: dict[str, Segment] = {}
+    places: dict[str, Places] = {}
+    for file in _segment_files(root):
+        text = _text(file, problems)
+        if text is None:
+            continue
+        read = read_segment(text, str(file))
+        problems += read.problems
+        if read.segment is None:
+            continue
+        if is_known:
+            problems += check_segment(read.segment, catalog, read.places, retention=retention)
+        name = read.segment.id
+        if name in segments:
+            hint = f"first in {places[name].of(('id',))}"
+            place = read.places.of(("id",))
+            problems.append(Problem("HR301", f"duplicate segment id {name!r}", place, hint))
+        elif name:
+            segments[name] = read.segment
+            places[name] = read.places
+    if not segments and not problems:
+        message = f"no segment under {root / 'segments'}"
+        problems.append(Problem("HR304", message, Place(catalog_file), severity="warning"))
+    ordered = sorted(segments.values(), key=lambda segment: segment.id)
+    return Rules(catalog, tuple(ordered), tuple(problems), places)
+
+
+def _catalog(root: Path, problems: list[Problem]) -> tuple[Catalog, str]:
+    for suffix in SUFFIXES:
+        file = root / f"catalog{suffix}"
+        if file.is_file():
+            text = _text(file, problems)
+            if text is None:
+                return Catalog(), str(file)
+            read = read_catalog(text, str(file))
+            problems += read.problems
+            return read.catalog, str(file)
+    file = root / "catalog.yaml"
+    problems.append(Problem("HR100", "there is no catalog", Place(str(file))))
+    return Catalog(), str(file)
+
+
+def _segment_files(root: Path) -> list[Path]:
+    found = (root / "segments").rglob("*")
+    return sorted(file for file in found if file.suffix in SUFFIXES and file.is_file())
+
+
+def _text(file: Path, problems: list[Problem]) -> str | None:
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        message = f"cannot be read: {error.strerror or error}"
+        problems.append(Problem("HR100", message, Place(str(file))))
+        return None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        problems.append(Problem("HR100", "not UTF-8", Place(str(file), line)))
+        return None
