@@ -15,6 +15,7 @@ from headrace.rules.source import Places, Rules
 from headrace.rules.yaml import canonical
 from headrace.store import audit, catalogs, plans, versions
 from headrace.store.audit import Entry
+from headrace.store.plans import StoredPlan
 from headrace.store.registry import PostgresRegistry
 from headrace.store.versions import Created, Edits, StoredVersion
 
@@ -85,6 +86,10 @@ class Edition:
             active=tuple(SegmentVersion(s, numbers[s.id]) for s in segments),
             warnings=warnings,
         )
+
+    def target(self, job: str) -> StoredPlan | None:
+        """The plan ``job`` should run so far."""
+        return plans.target_plan(self._connection, job)
 
     def aim(self, job: str, plan_text: str, *, author: str) -> bool:
         """Store a plan and make it what ``job`` should run; False when it already is."""

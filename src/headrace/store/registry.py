@@ -51,9 +51,11 @@ class PostgresRegistry:
             .where(registry.c.kind == kind)
             .scalar_subquery()
         )
-        wanted = func.unnest(bindparam("hashes", type_=ARRAY(Text))).table_valued(
-            "hash", with_ordinality="place", name="wanted"
-        ).render_derived()
+        wanted = (
+            func.unnest(bindparam("hashes", type_=ARRAY(Text)))
+            .table_valued("hash", with_ordinality="place", name="wanted")
+            .render_derived()
+        )
         taken = select(registry.c.hash).where(registry.c.kind == kind)
         place = func.row_number().over(order_by=wanted.c.place) - 1
         fresh = select(literal(kind), wanted.c.hash, following + place).where(

@@ -46,6 +46,7 @@ def _time(name: str, *, default: bool = True) -> sa.Column[object]:
 
 
 def upgrade() -> None:
+    """Make everything."""
     schema = op.get_context().version_table_schema
     op.create_table(
         "catalogs",
@@ -182,6 +183,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Take everything back."""
     schema = op.get_context().version_table_schema
     for table in (
         "audit", "leases", "progress", "executions", "targets", "registry", "plans",

@@ -1,0 +1,102 @@
+"""From a folder of rules to the plan the streaming job should run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from headrace.clock import DAY
+from headrace.errors import OperatorError
+from headrace.kafka.kafka_python import KafkaPythonProducer
+from headrace.messages.control import NewPlan, encode_control
+from headrace.messages.headers import TYPE_CONTROL, cloud_event
+from headrace.messages.topics import CONTROL, in_namespace
+from headrace.plan.build import build_plan
+from headrace.plan.diff import PlanDiff, diff
+from headrace.plan.model import JobParameters, Plan
+from headrace.rules.source import Rules
+from headrace.settings import Settings
+from headrace.store import Applied, Store
+
+JOB = "stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """What publishing did, or would do."""
+
+    applied: Applied
+    plan: Plan
+    before: Plan | None
+    change: PlanDiff
+    warning: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Rules and plan were the same already."""
+        return self.applied.is_empty and not self.is_new_plan
+
+    @property
+    def is_new_plan(self) -> bool:
+        """The job should run another plan than before."""
+        return self.before is None or self.before.hash != self.plan.hash
+
+
+def publish(
+    store: Store,
+    settings: Settings,
+    rules: Rules,
+    *,
+    author: str,
+    reason: str = "",
+    prune: bool = False,
+    dry_run: bool = False,
+) -> Publication:
+    """Apply ``rules``, compile all active versions and aim the streaming job at the plan.
+
+    All in one transaction: a broken rule, or a plan that cannot be built, leaves everything as it
+    was. The notice on control.v1 comes after; the job finds the plan in Postgres without it.
+    """
+    with store.publishing(dry_run=dry_run) as edition:
+        target = edition.target(JOB)
+        applied = edition.apply(rules, author=author, reason=reason, prune=prune)
+        plan = build_plan(
+            applied.active, applied.catalog, edition.registry, job_parameters(settings)
+        )
+        edition.aim(JOB, plan.to_json(), author=author)
+    before = Plan.from_json(target.text) if target else None
+    publication = Publication(applied=applied, plan=plan, before=before, change=diff(before, plan))
+    if dry_run or not publication.is_new_plan:
+        return publication
+    return _announced(publication, settings)
+
+
+def job_parameters(settings: Settings) -> JobParameters:
+    """How the streaming job should run, as the settings have it."""
+    stream, retention = settings.stream, settings.retention
+    return JobParameters(
+        trigger_ms=stream.trigger_ms,
+        partitions=stream.partitions,
+        buckets=stream.buckets,
+        driver_memory=stream.driver_memory,
+        max_events_per_batch=stream.max_events_per_batch,
+        due_limit=stream.due_limit,
+        horizon_ms=retention.horizon_days * DAY,
+        retention_ms=retention.events_days * DAY,
+    )
+
+
+def _announced(publication: Publication, settings: Settings) -> Publication:
+    notice = NewPlan(publication.plan.hash)
+    try:
+        with KafkaPythonProducer(settings.kafka_bootstrap) as producer:
+            producer.send(
+                in_namespace(settings.namespace, CONTROL),
+                key=b"plan",
+                value=encode_control(notice),
+                headers=cloud_event(TYPE_CONTROL, notice.hash),
+            )
+            producer.flush()
+    except OperatorError as error:
+        late = f"the plan is active; the stream was not told and will see it later: {error}"
+        return replace(publication, warning=late)
+    return publication
