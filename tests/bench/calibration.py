@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
-
 import truth
+from numpy.typing import NDArray
 from truth import Ranked
 from workload import MEASURES, Ints, Rules
 

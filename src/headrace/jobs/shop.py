@@ -54,9 +54,7 @@ HABITS: Mapping[str, Habit] = {
     "page_view": Habit(
         0.42, lambda d: {"page": PAGES[d.small % 8], "seconds": round(d.amount / 4, 2)}
     ),
-    "login": Habit(
-        0.16, lambda d: {"method": ("password", "google", "link")[d.small % 3]}
-    ),
+    "login": Habit(0.16, lambda d: {"method": ("password", "google", "link")[d.small % 3]}),
     "purchase": Habit(
         0.14,
         lambda d: {
@@ -65,19 +63,11 @@ HABITS: Mapping[str, Habit] = {
             "items": 1 + d.small % 5,
         },
     ),
-    "add_to_cart": Habit(
-        0.10, lambda d: {"sku": f"sku-{d.wide % 500}", "amount": d.amount}
-    ),
-    "search": Habit(
-        0.07, lambda d: {"query": f"thing {d.wide % 90}", "results": d.wide % 40}
-    ),
+    "add_to_cart": Habit(0.10, lambda d: {"sku": f"sku-{d.wide % 500}", "amount": d.amount}),
+    "search": Habit(0.07, lambda d: {"query": f"thing {d.wide % 90}", "results": d.wide % 40}),
     "email_open": Habit(0.06, lambda d: {"campaign": f"c{d.wide % 12}"}),
-    "review": Habit(
-        0.03, lambda d: {"sku": f"sku-{d.wide % 500}", "stars": 1 + d.small % 5}
-    ),
-    "refund": Habit(
-        0.02, lambda d: {"amount": round(d.amount / 2, 2), "reason": "late"}
-    ),
+    "review": Habit(0.03, lambda d: {"sku": f"sku-{d.wide % 500}", "stars": 1 + d.small % 5}),
+    "refund": Habit(0.02, lambda d: {"amount": round(d.amount / 2, 2), "reason": "late"}),
 }
 
 TRAITS_SHARE = 0.03  # of live messages
@@ -86,9 +76,7 @@ LATE = 0.03
 AHEAD = 0.001
 LIVE_GARBAGE = 0.001
 HISTORY_GARBAGE = 300
-RECENT = (
-    2_000  # repeats are of the newest so many: duplicates are known by 1,024 ids a user
-)
+RECENT = 2_000  # repeats are of the newest so many: duplicates are known by 1,024 ids a user
 
 
 class Shop:
@@ -114,9 +102,7 @@ class Shop:
         Every customer signs up in it: one traits message each is among them.
         """
         signups = min(len(self.users), events)
-        stamps = self.start - self._random.integers(
-            1, days * DAY, size=events - signups
-        )
+        stamps = self.start - self._random.integers(1, days * DAY, size=events - signups)
         lines = list(self._lines(self._people(events - signups), stamps))
         lines += [
             self._signup(user, self.start - days * DAY + int(offset))
@@ -130,9 +116,7 @@ class Shop:
         late = self._random.random(len(lines)) < LATE
         arrival = arrival + late * self._random.integers(0, 2 * DAY, size=len(lines))
         ordered = [lines[index][1] for index in np.argsort(arrival, kind="stable")]
-        yield from self._with_trouble(
-            ordered, HISTORY_GARBAGE / max(events, 1), self.start
-        )
+        yield from self._with_trouble(ordered, HISTORY_GARBAGE / max(events, 1), self.start)
 
     def live(self, count: int, now: Instant) -> list[Message]:
         """About ``count`` messages of the moment ``now``."""
@@ -157,18 +141,14 @@ class Shop:
 
     def _people(self, count: int) -> NDArray[np.int64]:
         ranks = np.searchsorted(self._chances, self._random.random(count))
-        return np.asarray(
-            self._ranked[np.minimum(ranks, len(self.users) - 1)], dtype=np.int64
-        )
+        return np.asarray(self._ranked[np.minimum(ranks, len(self.users) - 1)], dtype=np.int64)
 
     def _lines(
         self, people: NDArray[np.int64], stamps: NDArray[np.int64]
     ) -> Iterator[tuple[Instant, Message]]:
         count = len(people)
         kinds = np.searchsorted(self._type_chances, self._random.random(count)).tolist()
-        amounts = np.round(
-            self._random.lognormal(3.4, 1.0, size=count) + 0.01, 2
-        ).tolist()
+        amounts = np.round(self._random.lognormal(3.4, 1.0, size=count) + 0.01, 2).tolist()
         small = self._random.integers(0, 1 << 16, size=count).tolist()
         wide = self._random.integers(0, 1 << 30, size=count).tolist()
         for person, stamp, kind, *dice in zip(
@@ -219,9 +199,7 @@ class Shop:
         """The messages in order, with repeats of recent ones and garbage in between."""
         repeated = self._random.random(len(messages)) < DUPLICATES
         bad = self._random.random(len(messages)) < garbage
-        for message, repeat, trouble in zip(
-            messages, repeated.tolist(), bad.tolist(), strict=True
-        ):
+        for message, repeat, trouble in zip(messages, repeated.tolist(), bad.tolist(), strict=True):
             self._recent.append(message)
             yield message
             if repeat:

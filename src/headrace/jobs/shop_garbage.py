@@ -66,13 +66,9 @@ GARBAGE: tuple[Garbage, ...] = (
     Garbage("bad-id", lambda e, u, t: purchase(e, "u" * 300, t)),
     Garbage("bad-ts", lambda e, u, t: purchase(e, u, t, ts="yesterday")),
     Garbage("bad-ts", lambda e, u, t: purchase(e, u, t, ts="2026-01-01T00:00:00")),
-    Garbage(
-        "wrong-type", lambda e, u, t: purchase(e, u, t, properties={"amount": "9.99"})
-    ),
+    Garbage("wrong-type", lambda e, u, t: purchase(e, u, t, properties={"amount": "9.99"})),
     Garbage("wrong-type", lambda e, u, t: purchase(e, u, t, properties={"items": 2.5})),
-    Garbage(
-        "out-of-range", lambda e, u, t: purchase(e, u, t, properties={"amount": 10**12})
-    ),
+    Garbage("out-of-range", lambda e, u, t: purchase(e, u, t, properties={"amount": 10**12})),
     Garbage("future", lambda e, u, t: purchase(e, u, t + 30 * DAY)),
     Garbage("future", lambda e, u, t: purchase(e, u, t + 6 * HOUR)),
     Garbage("too-old", lambda e, u, t: purchase(e, u, 978_307_200_000)),
