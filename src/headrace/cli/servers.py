@@ -50,9 +50,9 @@ def start(invocation: Invocation, *, servers_only: bool = False) -> Settings:
     before = invocation.settings
     embedded.up(before.home, before)
     settings = Invocation(invocation.target, before.home, invocation.color).settings
+    # Before any process looks: none of them then has to wait for another to do it.
+    prepare(settings)
     if not servers_only:
-        # Before any process looks: none of them then has to wait for another to do it.
-        prepare(settings)
         loaded = invocation.loaded
         start_services(settings, root=loaded.root, target=loaded.target)
         settings = Invocation(invocation.target, before.home, invocation.color).settings
@@ -82,7 +82,7 @@ def status(
     context: typer.Context,
     output: Annotated[Output, typer.Option(help="table or json.")] = Output.TABLE,
 ) -> None:
-    """Servers, processes and jobs. Exit code 1 if anything of ours that should run does not."""
+    """Servers, processes and jobs. Exit code 1 if a server is down or a process has died."""
     invocation = invoked(context)
     settings = invocation.settings
     servers = embedded.status(settings.home, settings)
@@ -104,15 +104,20 @@ def status(
             for row in servers
         ]
         rows += [
-            (row.name, "process", _running(row.is_running), _pid(row.pid), row.about)
+            (
+                row.name,
+                "process",
+                "died" if row.has_died else _running(row.is_running),
+                _pid(row.pid),
+                f"see {row.log}" if row.has_died else row.about,
+            )
             for row in services
         ]
         rows += [(row.job, row.kind, row.state, _pid(row.pid), _since(row)) for row in jobs]
         invocation.print_table(("name", "kind", "state", "pid", ""), rows)
         if trouble:
             invocation.err.print(f"headrace: {trouble}")
-    states = [row.is_running for row in servers] + [row.is_running for row in services]
-    if False in states:
+    if any(row.is_running is False for row in servers) or any(row.has_died for row in services):
         raise typer.Exit(1)
 
 

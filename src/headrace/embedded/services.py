@@ -50,6 +50,7 @@ class ServiceStatus:
     name: str
     about: str
     is_running: bool
+    has_died: bool  # it was started, nobody ended it, and it is gone
     pid: int | None
     log: str
 
@@ -103,13 +104,15 @@ def services_status(home: Path) -> tuple[ServiceStatus, ...]:
     children = Children(home)
     rows = []
     for service in SERVICES:
-        record = children.alive(service.name)
+        record = children.record(service.name)
+        is_running = record is not None and record.is_alive
         rows.append(
             ServiceStatus(
                 name=service.name,
                 about=service.about,
-                is_running=record is not None,
-                pid=record.pid if record else None,
+                is_running=is_running,
+                has_died=record is not None and not is_running,
+                pid=record.pid if record is not None and is_running else None,
                 log=str(children.log_file(service.name)),
             )
         )

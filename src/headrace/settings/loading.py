@@ -78,6 +78,7 @@ def load(
                 merged[name] = value
                 origins[name] = _named(origin, name)
     merged["home"] = home
+    merged.setdefault("rules", "rules")
     for name in PLACES & merged.keys():
         if "://" not in str(merged[name]):
             merged[name] = str((root / Path(str(merged[name])).expanduser()).resolve())
@@ -223,7 +224,7 @@ def _validated(merged: Leaves, origins: Mapping[str, Origin]) -> Settings:
             known = next(
                 (leaf for leaf in NAMES if name == leaf or name.startswith(leaf + ".")), ""
             )
-            given = "" if known in _SECRETS else f" {str(finding['input'])[:80]!r}"
+            given = "" if known in _SECRETS else f" {finding['input']!r:.80}"
             hint = "" if known else _nearest(name, NAMES)
             lines.append(
                 f"setting '{name}'{given} (from {origins.get(known, 'flag')}):"
