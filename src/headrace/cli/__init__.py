@@ -20,7 +20,7 @@ from typer.exceptions import TyperException
 from headrace.cli.invocation import Invocation
 from headrace.errors import HeadraceError, InternalError
 
-GROUPS = ("servers", "doctor", "config", "rules", "publish", "data")
+GROUPS = ("servers", "rules", "publish", "data", "demo", "doctor", "config")
 
 # Options of every command: taken wherever they stand, so that `headrace up --home X` works too.
 GLOBAL_WITH_VALUE = ("--target", "--home")

@@ -68,6 +68,11 @@ class Children:
         """Where the output of ``name`` goes."""
         return self._logs / f"{name}.log"
 
+    def names(self) -> tuple[str, ...]:
+        """Everything that has a record."""
+        files = sorted(file.stem for file in self._run.glob("*.json"))
+        return tuple(name for name in files if self.record(name) is not None)
+
     def record(self, name: str) -> Record | None:
         """The record of ``name``; a broken one counts as none."""
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from headrace.embedded.children import Children, log_tail, write_private
 from headrace.embedded.ports import LOOPBACK, choose_port
+from headrace.embedded.servers import NAMES as SERVER_NAMES
 from headrace.embedded.servers import SERVERS_FILE
 from headrace.errors import OperatorError
 from headrace.settings import Settings
@@ -93,10 +94,12 @@ def stop_services(home: Path) -> tuple[str, ...]:
     """End them and what they started; the names of those that ran."""
     children = Children(home)
     with ThreadPoolExecutor(len(SERVICES)) as pool:
-        ended = pool.map(
-            lambda service: children.stop(service.name, patience=PATIENCE_SECONDS), SERVICES
-        )
-        return tuple(service.name for service, ran in zip(SERVICES, ended, strict=True) if ran)
+        names = [service.name for service in SERVICES]
+        ended = pool.map(lambda name: children.stop(name, patience=PATIENCE_SECONDS), names)
+        gone = [name for name, ran in zip(names, ended, strict=True) if ran]
+    # A watcher that was killed has left the record of its streaming job.
+    left = [name for name in children.names() if name not in (*names, *SERVER_NAMES)]
+    return (*gone, *(name for name in left if children.stop(name)))
 
 
 def services_status(home: Path) -> tuple[ServiceStatus, ...]:
