@@ -130,6 +130,22 @@ def test_reading_starts_where_it_is_told_and_stops_at_the_limit(
 
 
 @consumers
+def test_a_paused_partition_waits_and_goes_on(
+    servers: Servers, topic: str, make_consumer: MakeConsumer
+) -> None:
+    with ConfluentProducer(servers.kafka_bootstrap) as producer:
+        for partition in (0, 1, 0, 1):
+            producer.send(topic, value=b"", partition=partition)
+        producer.flush()
+    with make_consumer(servers.kafka_bootstrap, topic, "g") as consumer:
+        consumer.start_at({0: 0, 1: 0})
+        consumer.pause([1])
+        assert [row.partition for row in read(consumer, 4, seconds=2)] == [0, 0]
+        consumer.resume([1])
+        assert [(row.partition, row.offset) for row in read(consumer, 2)] == [(1, 0), (1, 1)]
+
+
+@consumers
 def test_commits_are_remembered_by_the_group(
     servers: Servers, topic: str, make_consumer: MakeConsumer
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -53,8 +53,8 @@ class NoTopic(OperatorError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"Kafka has no topic {name!r}; `headrace up` creates the topics, and HEADRACE_NAMESPACE "
-            "stands before their names",
+            f"Kafka has no topic {name!r}; `headrace up` creates the topics, "
+            "and HEADRACE_NAMESPACE stands before their names",
             code="HR902",
         )
 
@@ -104,6 +104,12 @@ class Consumer(Closing, Protocol):
 
     def poll(self, limit: int, seconds: float) -> list[Record]:
         """Up to ``limit`` messages, in order per partition, waiting for the first if need be."""
+
+    def pause(self, partitions: Collection[int]) -> None:
+        """Give out nothing of these partitions for now."""
+
+    def resume(self, partitions: Collection[int]) -> None:
+        """Go on with these partitions."""
 
     def commit(self, offsets: Offsets) -> None:
         """Note in the consumer group how far we are, for those who watch lag."""

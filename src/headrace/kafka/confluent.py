@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -219,17 +219,21 @@ class ConfluentConsumer(_Client):
             raise KafkaDown(self._bootstrap, _words(away))
         return records
 
+    def pause(self, partitions: Collection[int]) -> None:
+        """Give out nothing of these partitions for now."""
+        with self._asking():
+            self._client.pause([TopicPartition(self._topic, part) for part in partitions])
+
+    def resume(self, partitions: Collection[int]) -> None:
+        """Go on with these partitions."""
+        with self._asking():
+            self._client.resume([TopicPartition(self._topic, part) for part in partitions])
+
     def commit(self, offsets: Offsets) -> None:
         """Note how far we are."""
         places = [TopicPartition(self._topic, *item) for item in offsets.items()]
         with self._asking():
             self._client.commit(offsets=places, asynchronous=False)
-
-    def commit_soon(self, offsets: Offsets) -> None:
-        """Like ``commit``, without waiting and without hearing of failures."""
-        places = [TopicPartition(self._topic, *item) for item in offsets.items()]
-        with self._asking():
-            self._client.commit(offsets=places, asynchronous=True)
 
     def committed(self) -> dict[int, int]:
         """What was last noted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
@@ -28,7 +28,7 @@ from headrace.messages.topics import TOPICS, Topic
 
 Client = TypeVar("Client")
 PATIENCE_MS = int(PATIENCE_SECONDS * 1_000)
-# As large as the embedded broker takes: what came in as an oversized event goes out as a dead letter.
+# As large as the embedded broker takes: an oversized event goes out again as a dead letter.
 GREATEST_MESSAGE = 4 << 20
 
 
@@ -171,6 +171,14 @@ class KafkaPythonConsumer(_Closing):
             for rows in found.values()
             for row in rows
         ]
+
+    def pause(self, partitions: Collection[int]) -> None:
+        """Give out nothing of these partitions for now."""
+        self._client.pause(*(TopicPartition(self._topic, part) for part in partitions))
+
+    def resume(self, partitions: Collection[int]) -> None:
+        """Go on with these partitions."""
+        self._client.resume(*(TopicPartition(self._topic, part) for part in partitions))
 
     def commit(self, offsets: Offsets) -> None:
         """Note how far we are."""

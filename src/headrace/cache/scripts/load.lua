@@ -1,0 +1,31 @@
+-- Writes users into a generation that nobody reads yet.
+-- ARGV: prefix of all keys, generation, now, as JSON:
+--   users   [[id, [field, value, ..], traits or false]..]
+--   members {segment: [id..]}
+-- Returns 1, or 0 when the generation is gone.
+local root = ARGV[1]
+local g = root .. ARGV[2] .. ':'
+local batch = cjson.decode(ARGV[4])
+local call = redis.call
+if call('EXISTS', g .. 'epoch') == 0 then return 0 end
+for _, user in ipairs(batch.users) do
+  -- Lua unpacks a few thousand values at most.
+  for i = 1, #user[2], 4000 do
+    call('HSET', g .. 'user:' .. user[1], unpack(user[2], i, math.min(i + 3999, #user[2])))
+  end
+  if user[3] then call('HSET', g .. 'profile:' .. user[1], 'traits', user[3]) end
+end
+for segment, ids in pairs(batch.members) do
+  local pairs_of, size = {}, 0
+  for _, id in ipairs(ids) do
+    pairs_of[size + 1], pairs_of[size + 2] = 0, id
+    size = size + 2
+    if size == 2000 then
+      call('ZADD', g .. 'members:' .. segment, unpack(pairs_of, 1, size))
+      size = 0
+    end
+  end
+  if size > 0 then call('ZADD', g .. 'members:' .. segment, unpack(pairs_of, 1, size)) end
+end
+call('HSET', root .. 'generations', ARGV[2], ARGV[3])
+return 1

@@ -1,0 +1,1 @@
+"""From memberships.v1 into the cache."""
