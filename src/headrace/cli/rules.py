@@ -23,6 +23,7 @@ from headrace.errors import OperatorError, Problem
 from headrace.rules.folder import load_rules
 from headrace.rules.printer import print_condition, print_number
 from headrace.rules.reference import Explanation, Leaf, explain_user, reference_members
+from headrace.rules.rehearsal import rehearse
 from headrace.rules.source import Rules
 
 Members = list[tuple[str, str]]
@@ -59,6 +60,7 @@ RulesFolder = Annotated[
 def register(app: typer.Typer) -> None:
     """Add this group's commands to ``app``."""
     app.command()(validate)
+    app.command("test")(rehearse_all)
     app.command()(evaluate)
 
 
@@ -87,6 +89,22 @@ def validate(
         raise typer.Exit(1)
 
 
+def rehearse_all(rules: RulesFolder = Path("rules")) -> None:
+    """Run the examples beside the rules; exit 1 when one does not hold."""
+    found = _sound(rules)
+    failures = [
+        failure
+        for segment in found.segments
+        for failure in rehearse(segment, found.catalog, found.places[segment.id])
+    ]
+    for failure in failures:
+        _write(f"{failure}\n")
+    expected = sum(len(trial.expect) for s in found.segments for trial in s.tests)
+    _write(f"{expected - len(failures)} of {expected} expectations hold\n")
+    if failures:
+        raise typer.Exit(1)
+
+
 def evaluate(
     context: typer.Context,
     rules: RulesFolder,
@@ -107,11 +125,7 @@ def evaluate(
     """Print who is in which segment at an instant, from files alone."""
     run = invoked(context)
     instant = _instant(at)
-    loaded = load_rules(rules)
-    if loaded.errors:
-        for problem in loaded.errors:
-            print(problem, file=sys.stderr)
-        raise typer.Exit(1)
+    loaded = _sound(rules)
     files = [events, *([traits] if traits is not None else [])]
     lines = EventLines(files, listed_users(lists) if lists is not None else ())
     if explain is not None:
@@ -124,6 +138,16 @@ def evaluate(
     for sentence in lines.summary():
         print(sentence, file=sys.stderr)
     _print_members(run, members, output)
+
+
+def _sound(folder: Path) -> Rules:
+    """The rules of ``folder``; all problems on standard error and exit 1 when one is broken."""
+    rules = load_rules(folder)
+    for problem in rules.errors:
+        print(problem, file=sys.stderr)
+    if rules.errors:
+        raise typer.Exit(1)
+    return rules
 
 
 def _evaluate(

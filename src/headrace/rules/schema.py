@@ -1,0 +1,197 @@
+"""JSON Schema (2020-12) of segments and catalogs, generated from the model, for editors.
+
+An editor completes and underlines by it. It is a little wider than the parser where JSON Schema
+has no words: names against the catalog, one constant against another.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from headrace.rules.checks import OPERATORS_OF
+from headrace.rules.conditions import FUNCTIONS, LOGIC, OPERATORS
+from headrace.rules.documents import API_VERSION, FIELD_TYPES, ID, MODES
+
+DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, Any]
+
+_DURATION = {
+    "type": "string",
+    "pattern": r"^[0-9]+\s*([sSmMhHdDwW]|[A-Za-z]{3,7})$",
+    "examples": ["30 days", "12h", "1 minute"],
+}
+_SCALAR = {"type": ["string", "number", "boolean"]}
+_TEXT = {"type": ["string", "number", "boolean"], "description": "Read as text."}
+_SCALARS = {"type": "array", "items": _SCALAR, "minItems": 1}
+_INSTANT = {"type": ["string", "integer"], "examples": ["2026-01-31T09:00:00Z"]}
+
+_VALUES: Final[dict[str, Schema]] = {
+    "between": {**_SCALARS, "minItems": 2, "maxItems": 2, "description": "Both ends included."},
+    "in": _SCALARS,
+    "not_in": _SCALARS,
+    "contains_any": _SCALARS,
+    "contains_all": _SCALARS,
+    "exists": {"type": "boolean"},
+    "matches": {"type": "string", "maxLength": 256, "description": "RE2 syntax, unanchored."},
+    "before": {"type": ["string", "integer"], "description": "An instant, or -3 days from now."},
+    "after": {"type": ["string", "integer"], "description": "An instant, or -3 days from now."},
+}
+
+
+def segment_schema() -> Schema:
+    """The schema of ``kind: Segment``."""
+    spec = _object(
+        {
+            "match": {"$ref": "#/$defs/condition"},
+            "timezone": {"type": "string", "examples": ["Europe/Berlin"]},
+            "refresh": {"const": "continuous"},
+        },
+        ["match"],
+    )
+    metadata = _object(
+        {
+            "id": {"type": "string", "pattern": f"^{ID.pattern}$"},
+            "name": _TEXT,
+            "owner": _TEXT,
+            "description": _TEXT,
+            "tags": {"type": "array", "items": _TEXT},
+        },
+        ["id"],
+    )
+    body = {
+        "apiVersion": {"const": API_VERSION},
+        "kind": {"const": "Segment"},
+        "metadata": metadata,
+        "spec": spec,
+        "tests": {"type": "array", "items": {"$ref": "#/$defs/test"}},
+    }
+    return {
+        "$schema": DRAFT,
+        "title": "A segment of Headrace",
+        **_object(body, ["apiVersion", "kind", "metadata", "spec"]),
+        "$defs": {
+            "condition": _logic("condition", _conditions()),
+            "filter": _logic("filter", [_compared({"property": _TEXT}, OPERATORS)]),
+            "where": {"anyOf": [{"$ref": "#/$defs/filter"}, _equalities()]},
+            "test": _test(),
+        },
+    }
+
+
+def catalog_schema() -> Schema:
+    """The schema of ``kind: Catalog``."""
+    field = _object(
+        {
+            "type": {"enum": list(FIELD_TYPES)},
+            "unit": _TEXT,
+            "pii": {"type": "boolean"},
+            "description": _TEXT,
+        },
+        ["type"],
+    )
+    fields = {"type": "object", "additionalProperties": {"$ref": "#/$defs/field"}}
+    event = _object({"description": _TEXT, "properties": fields}, [])
+    mode = {"enum": list(MODES)}
+    body = {
+        "apiVersion": {"const": API_VERSION},
+        "kind": {"const": "Catalog"},
+        "modes": _object({"events": mode, "properties": mode}, []),
+        "events": {"type": "object", "additionalProperties": event},
+        "traits": fields,
+    }
+    return {
+        "$schema": DRAFT,
+        "title": "A catalog of Headrace",
+        **_object(body, ["apiVersion", "kind"]),
+        "$defs": {"field": field},
+    }
+
+
+def _object(properties: Schema, required: list[str]) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _logic(name: str, leaves: list[Schema]) -> Schema:
+    """Leaves, and the logic around them."""
+    part = {"$ref": f"#/$defs/{name}"}
+    parts = {"type": "array", "items": part, "minItems": 1}
+    forms = [_object({head: part if head == "not" else parts}, [head]) for head in LOGIC]
+    return {"anyOf": [*forms, *leaves]}
+
+
+def _conditions() -> list[Schema]:
+    where = {"$ref": "#/$defs/where"}
+    window = {"where": where, "within": _DURATION, "resolution": _DURATION}
+    measured = sorted({*OPERATORS_OF["decimal"], *OPERATORS_OF["timestamp"]}, key=OPERATORS.index)
+    events = [
+        _compared(
+            {"event": _TEXT, name: {"const": True} if name == "count" else _TEXT},
+            measured,
+            window,
+        )
+        for name in FUNCTIONS
+    ]
+    did = [_object({head: _TEXT, **window}, [head]) for head in ("did", "did_not")]
+    return [_compared({"trait": _TEXT}, OPERATORS), *did, *events]
+
+
+def _compared(heads: Schema, operators: Any, optional: Schema | None = None) -> Schema:
+    """``heads`` with exactly one of ``operators``."""
+    values = {name: _VALUES.get(name, _SCALAR) for name in operators}
+    one = [{"required": [name]} for name in operators]
+    return {**_object({**heads, **(optional or {}), **values}, list(heads)), "oneOf": one}
+
+
+def _equalities() -> Schema:
+    return {
+        "type": "object",
+        "additionalProperties": _SCALAR,
+        "minProperties": 1,
+        "propertyNames": {"not": {"enum": [*LOGIC, "property"]}},
+    }
+
+
+def _test() -> Schema:
+    values = {"type": ["string", "number", "boolean", "array", "null"]}
+    event = {
+        "type": "object",
+        "properties": {"user": _TEXT, "ts": _INSTANT, "type": _TEXT, "id": _TEXT},
+        "required": ["user", "ts", "type"],
+        "additionalProperties": values,
+    }
+    expected = {"user": _TEXT, "at": _INSTANT, "member": {"type": "boolean"}}
+    return _object(
+        {
+            "name": _TEXT,
+            "events": {"type": "array", "items": event},
+            "expect": {
+                "type": "array",
+                "items": _object(expected, list(expected)),
+                "minItems": 1,
+            },
+        },
+        ["name", "events", "expect"],
+    )
+
+
+SCHEMAS: Final = {
+    "segment.schema.json": segment_schema,
+    "catalog.schema.json": catalog_schema,
+}
+
+
+def write_schemas(folder: Path) -> None:
+    """Write every schema into ``folder``."""
+    for name, schema in SCHEMAS.items():
+        (folder / name).write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_schemas(Path(__file__).parent)
