@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias, assert_never
@@ -160,10 +161,8 @@ def _decimals(values: list[Any]) -> Ints:
     out[sure] = whole[sure].astype(np.int64)
     for row in np.flatnonzero(~sure).tolist():
         if values[row] is not None:
-            try:
+            with suppress(Refusal):
                 out[row] = ten_thousandths(Decimal(repr(values[row])))
-            except Refusal:
-                pass
     return out
 
 
@@ -200,7 +199,8 @@ def compare(column: Column, type_: FieldType, operator: Operator, value: Value) 
         return on_line(column.values, cuts) != negated
     test = test_of(type_, operator, value)
     answers = [passes_missing(operator, value), *(test(one) for one in column.distinct[1:])]
-    return np.array(answers, np.bool_)[column.codes]
+    passes: Bools = np.array(answers, np.bool_)[column.codes]
+    return passes
 
 
 def on_line(values: Ints, cuts: Sequence[int]) -> Bools:

@@ -92,7 +92,7 @@ class Door:
         try:
             line = orjson.loads(value)
         except orjson.JSONDecodeError:
-            raise Refusal(stray_reason(value, MAX_DEPTH)) from None
+            raise Refusal(stray_reason(value)) from None
         if type(line) is not dict:
             raise Refusal("not-an-object")
         # As many openers as levels are needed to nest, so few of them prove the depth.

@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.engine.advance import advance
+from headrace.engine.door import admit
+from headrace.engine.identity import apply_identities, resolve
+from headrace.engine.state import EVENTS_SCHEMA, empty_state, members_of
+from headrace.plan.build import SegmentVersion, build_plan
+from headrace.plan.model import JobParameters
+from headrace.plan.registry import MemoryRegistry
 from headrace.rules.catalog import Catalog
 from headrace.rules.model import Segment
+
+GROUP = 20_000
+"""Users the kernel takes at once: its arrays then stay in the processor's caches."""
+
+LINES = 200_000
+"""Lines the door judges at once: enough to amortise, little to hold."""
 
 
 def evaluate(
@@ -20,4 +37,104 @@ def evaluate(
 
     ``on_bad_line`` hears of each skipped line: its number, from 1, and the reason code.
     """
-    raise NotImplementedError
+    events = _read(lines, catalog, on_bad_line)
+    events = without_repeats(events.filter(pc.less_equal(events["ts"], at)))
+    facts = apply_identities(
+        events.append_column("at", pa.array(np.full(len(events), at), pa.int64())),
+        resolve(events, at=at),
+    )
+    versions = [SegmentVersion(rule, 1) for rule in rules]
+    plan = build_plan(versions, catalog, MemoryRegistry(), JobParameters())
+    names = {program.version_id: program.segment for program in plan.programs}
+    found: list[tuple[str, str]] = []
+    for group in _groups(facts):
+        state = advance(empty_state(), group, plan=plan, now=at, n=0, full=True)
+        members = members_of(state, plan)
+        segments = [names[version_id] for version_id in members["version_id"].to_pylist()]
+        found += zip(segments, members["user_id"].to_pylist(), strict=True)
+    return sorted(found)
+
+
+def _read(
+    lines: Iterable[bytes], catalog: Catalog, on_bad_line: Callable[[int, str], None] | None
+) -> pa.Table:
+    """The accepted lines as an EVENTS table."""
+    tables = [EVENTS_SCHEMA.empty_table()]
+    first = 1
+    for batch in _batches(lines):
+        rows = admit(_raw(batch, first), catalog=catalog, now=None, retention_ms=None)
+        accepted = pc.equal(rows["verdict"], "accepted")
+        if on_bad_line is not None:
+            bad = rows.filter(pc.invert(accepted))
+            for number, reason in zip(
+                bad["offset"].to_pylist(), bad["reason"].to_pylist(), strict=True
+            ):
+                on_bad_line(number, reason)
+        tables.append(rows.filter(accepted))
+        first += len(batch)
+    return pa.concat_tables(tables)
+
+
+def _batches(lines: Iterable[bytes]) -> Iterable[list[bytes]]:
+    batch: list[bytes] = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) == LINES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _raw(lines: list[bytes], first: int) -> pa.Table:
+    size = len(lines)
+    return pa.table(
+        {
+            "value": pa.array(lines, pa.binary()),
+            "topic": pa.nulls(size, pa.string()),
+            "partition": pa.array(np.zeros(size), pa.int32()),
+            "offset": pa.array(np.arange(first, first + size), pa.int64()),
+        }
+    )
+
+
+def without_repeats(events: pa.Table) -> pa.Table:
+    """Of facts with one (user id as sent, event id) the smallest by (ts, canonical JSON, type).
+
+    In a file no line comes before another, and there is no horizon. Joins are never repeats.
+    """
+    keyed = pc.and_(pc.is_valid(events["event_id"]), pc.not_equal(events["type"], "alias"))
+    rows = np.flatnonzero(keyed.to_numpy(zero_copy_only=False))
+    if not len(rows):
+        return events
+    keys = events.select(["user_id", "event_id"]).take(pa.array(rows))
+    seen: dict[tuple[str, str], int] = {}
+    dropped: list[int] = []
+
+    def rank(row: int) -> tuple[int, str, str]:
+        ts, properties, kind = (events[name][row].as_py() for name in ("ts", "properties", "type"))
+        return ts, properties, kind
+
+    pairs = zip(keys["user_id"].to_pylist(), keys["event_id"].to_pylist(), strict=True)
+    for row, pair in zip(rows.tolist(), pairs, strict=True):
+        other = seen.setdefault(pair, row)
+        if other != row:
+            worse = row if rank(row) >= rank(other) else other
+            seen[pair] = row if worse == other else other
+            dropped.append(worse)
+    if not dropped:
+        return events
+    kept = np.ones(len(events), np.bool_)
+    kept[dropped] = False
+    return events.filter(pa.array(kept))
+
+
+def _groups(facts: pa.Table) -> Iterable[pa.Table]:
+    """Tables of whole users, about GROUP of them each."""
+    if not len(facts):
+        return
+    codes = facts["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    cuts = np.searchsorted(codes[order], np.arange(GROUP, int(codes.max()) + 1, GROUP))
+    for rows in np.split(order, cuts):
+        yield facts.take(pa.array(rows))

@@ -12,6 +12,7 @@ from headrace.rules.catalog import FieldType
 
 INTEGER_LIMIT = 1 << 53
 DECIMAL_LIMIT = 10**11
+DEEPEST_READ = 1_000  # the reader gives up at 1,024 levels
 SCALE = 10_000
 _PLACES = Decimal("0.0001")
 _EXACT = Context(prec=400, rounding=ROUND_HALF_EVEN)  # a double has at most 309 digits ahead
@@ -48,9 +49,6 @@ def _integer(value: Any, text: bytes, kind: str, name: str) -> Any:
     if type(value) is int:
         if -INTEGER_LIMIT <= value <= INTEGER_LIMIT:
             return value
-        raise Refusal("out-of-range")
-    # Integers beyond 64 bits are read as floats.
-    if type(value) is float and type(_as_written(text, kind, name)) is int:
         raise Refusal("out-of-range")
     raise Refusal("wrong-type")
 
@@ -144,7 +142,7 @@ def instant_of(value: Any) -> int | None:
 def depth_exceeds(value: Any, limit: int) -> bool:
     """Is ``value`` nested more than ``limit`` levels deep? Without recursion."""
     level = [value]
-    for _ in range(limit + 1):
+    for _ in range(limit):
         level = [
             part
             for outer in level
@@ -156,8 +154,8 @@ def depth_exceeds(value: Any, limit: int) -> bool:
     return True
 
 
-def stray_reason(value: bytes, max_depth: int) -> str:
-    """Why a text that is no JSON is none."""
+def stray_reason(value: bytes) -> str:
+    """Why a text that cannot be read as JSON cannot."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -177,7 +175,7 @@ def stray_reason(value: bytes, max_depth: int) -> str:
             in_string = True
         elif char in "{[":
             depth += 1
-            if depth > max_depth:
+            if depth > DEEPEST_READ:
                 return "too-deep"
         elif char in "}]":
             depth -= 1

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 
+from headrace.engine.fold import folded
+from headrace.engine.group import fact_rows, facts_of, users_of
+from headrace.engine.program import compiled
+from headrace.engine.repeats import keys_of, repeats
+from headrace.engine.state import ID, STAGED, STATE_SCHEMA, binary_column, empty_state
+from headrace.engine.tiles import Tiles, merged, most_users
 from headrace.plan.model import Plan
 
 
@@ -11,6 +18,41 @@ def stage(events: pa.Table, *, plan: Plan, slots: frozenset[int], now: int, n: i
     """Rows of layout 0 (STATE_SCHEMA): the tiles of ``slots`` (ids), and nothing else.
 
     ``events`` (FACTS_SCHEMA) holds all accepted facts of each user up to batch ``n``; repeats
-    within the horizon are dropped here, as the stream dropped them.
+    within the horizon are dropped here, as the stream dropped them. Facts ahead of ``now`` (that
+    batch's) still wait in their users' rows, so they are not in here.
     """
-    raise NotImplementedError
+    code = compiled(plan)
+    events = fact_rows(events)
+    users = users_of(empty_state(), events, now=now, everyone=False)
+    most = most_users(code)
+    if len(users) > most:
+        parts = [
+            stage(
+                events.filter(pa.array(users.owner_of_event // most == part)),
+                plan=plan, slots=slots, now=now, n=n,
+            )
+            for part in range(-(-len(users) // most))
+        ]  # fmt: skip
+        return pa.concat_tables(parts).combine_chunks()
+    keys, has_id = keys_of(events)
+    nothing = np.empty(0, ID)
+    repeated = repeats(events, keys, has_id, nothing, plan.job.horizon_ms)
+    facts = facts_of(events, users.owner_of_event, code.type_number)
+    facts = facts.take(~repeated & (facts.ts <= now))
+    places = [place for place, slot in enumerate(plan.slots) if slot.id in slots]
+    none = Tiles(code, len(users), np.empty(0, np.uint64), np.empty(0, np.int64))
+    tiles = merged(none, *folded(code, facts, now, places))
+    counts = np.bincount(tiles.owners, minlength=len(users))
+    some = np.flatnonzero(counts)
+    size = len(some)
+    columns = {
+        "user_id": users.names.take(pa.array(some)),
+        "n": pa.array(np.full(size, n), pa.int64()),
+        "at": pa.array(np.full(size, now), pa.int64()),
+        "layout": pa.array(np.full(size, STAGED), pa.int32()),
+        "tiles": binary_column(tiles.records(), counts[some]),
+    }
+    return pa.table(
+        [columns.get(field.name, pa.nulls(size, field.type)) for field in STATE_SCHEMA],
+        schema=STATE_SCHEMA,
+    )

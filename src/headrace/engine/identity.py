@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.engine.state import FACTS_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """``canonical``: joined id -> the id it goes by; ``forgotten``: id as sent -> instant up to
-    and including which its facts are forgotten."""
+    """Who goes by another id, and what is forgotten.
+
+    ``canonical``: joined id -> the id it goes by; ``forgotten``: id as sent -> the instant up to
+    and including which its facts are forgotten.
+    """
 
     canonical: Mapping[str, str] = field(default_factory=dict)
     forgotten: Mapping[str, int] = field(default_factory=dict)
@@ -21,12 +29,77 @@ def resolve(links: pa.Table, *, at: int) -> Identities:
     """Identities at ``at`` from the alias and delete rows of an EVENTS table.
 
     Of an alias, ``user_id`` is the ``to`` id and ``properties`` hold both. The order of rows
-    means nothing.
+    means nothing: a deletion sees the joins made up to its own instant, that one included.
     """
-    raise NotImplementedError
+    graph: dict[str, set[str]] = {}
+    sources: dict[tuple[str, str], None] = {}
+    forgotten: dict[str, int] = {}
+    for ts, kind, user, text in _in_order(links):
+        if ts > at:
+            break
+        if kind == "alias":
+            ends = orjson.loads(text)
+            source, target = ends["from"], ends["to"]
+            sources[source, target] = None
+            graph.setdefault(source, set()).add(target)
+            graph.setdefault(target, set()).add(source)
+            continue
+        for one in _reached(graph, user):
+            forgotten[one] = ts
+            for other in graph.pop(one, ()):
+                sources.pop((one, other), None)
+                sources.pop((other, one), None)
+    return Identities(_canonical(graph, {source for source, _ in sources}), forgotten)
+
+
+def _in_order(links: pa.Table) -> Iterator[tuple[int, str, str, str]]:
+    rows = zip(
+        links["ts"].to_pylist(), links["type"].to_pylist(), links["user_id"].to_pylist(),
+        links["properties"].to_pylist(), strict=True,
+    )  # fmt: skip
+    # At one instant "alias" sorts before "delete", as the deletion takes that join along.
+    return iter(sorted(row for row in rows if row[1] in ("alias", "delete")))
+
+
+def _reached(graph: Mapping[str, set[str]], user: str) -> set[str]:
+    found, todo = {user}, [user]
+    while todo:
+        for other in graph.get(todo.pop(), ()):
+            if other not in found:
+                found.add(other)
+                todo.append(other)
+    return found
+
+
+def _canonical(graph: Mapping[str, set[str]], sources: set[str]) -> dict[str, str]:
+    canonical: dict[str, str] = {}
+    for user in graph:
+        if user in canonical:
+            continue
+        together = _reached(graph, user)
+        name = min(together - sources or together)
+        canonical.update((one, name) for one in together if one != name)
+        canonical[name] = name
+    return {user: name for user, name in canonical.items() if user != name}
 
 
 def apply_identities(events: pa.Table, identities: Identities) -> pa.Table:
     """Ordinary and trait facts (EVENTS_SCHEMA with ``at``) as FACTS_SCHEMA under canonical ids,
     without the forgotten ones."""
-    raise NotImplementedError
+    rows = events.filter(pc.invert(pc.is_in(events["type"], pa.array(["alias", "delete"]))))
+    sent = rows["user_id"].cast(pa.string()).combine_chunks()
+    if isinstance(sent, pa.ChunkedArray):
+        sent = pa.concat_arrays(sent.chunks) if sent.num_chunks else pa.array([], pa.string())
+    coded = sent.dictionary_encode()
+    distinct = coded.dictionary.to_pylist()
+    names = pa.array([identities.canonical.get(user, user) for user in distinct], pa.string())
+    until = np.array([identities.forgotten.get(user, -1) for user in distinct], np.int64)
+    columns = {"user_id": names.take(coded.indices), "sent_id": sent}
+    for schema_field in FACTS_SCHEMA:
+        if schema_field.name not in columns:
+            columns[schema_field.name] = rows[schema_field.name].cast(schema_field.type)
+    facts = pa.table(columns).select(FACTS_SCHEMA.names)
+    if not identities.forgotten or not len(facts):
+        return facts
+    codes = coded.indices.to_numpy()
+    return facts.filter(pa.array(facts["ts"].to_numpy() > until[codes]))

@@ -151,7 +151,7 @@ class Compiled:
         return "span" if len(predicate.cuts) <= 2 else "line"
 
     def _rules_by_cut(self) -> tuple[Ints, Ints]:
-        """Places of cuts, numbered through over all measures -> the rules that a step over changes."""
+        """Cuts, numbered through over all measures -> the rules that stepping over one changes."""
         pairs = set()
         for rule, leaves in enumerate(self.leaves):
             for leaf in leaves:
@@ -161,6 +161,24 @@ class Compiled:
                     for place in np.searchsorted(cuts, predicate.cuts).tolist():
                         pairs.add((int(start) + place, rule))
         return _grouped(pairs, int(self.cut_start[-1]))
+
+    @cached_property
+    def rules_of_nobody(self) -> Ints:
+        """The rules that hold for a user of whom nothing is known."""
+        nobody = [i for i, one in enumerate(self.plan.programs) if self._of_nobody(one.tree)]
+        return np.array(nobody, np.int64)
+
+    def _of_nobody(self, tree: Tree) -> bool:
+        if isinstance(tree, int):
+            predicate = self.plan.predicates[tree]
+            if not isinstance(predicate, MeasureTest):
+                return False
+            value = int(self.empty[predicate.measure])
+            return sum(cut <= value for cut in predicate.cuts) % 2 == 1
+        parts = [self._of_nobody(part) for part in tree.parts]
+        return (
+            not parts[0] if tree.kind == "not" else all(parts) if tree.kind == "all" else any(parts)
+        )
 
     @cached_property
     def rule_types(self) -> Bools:

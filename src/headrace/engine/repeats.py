@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from headrace.engine.state import Bools, Ints, Records, Words
+from headrace.engine.group import ints
+from headrace.engine.state import Bools, Records, Words
 
 SECOND = 1_000
 _SIEVE_BITS = 20
@@ -16,7 +17,7 @@ def keys_of(events: pa.Table) -> tuple[Words, Bools]:
     """The hash of (user id as sent, event id) of each row, and whether it has an event id."""
     of = xxhash.xxh64_intdigest
     pairs = zip(events["sent_id"].to_pylist(), events["event_id"].to_pylist(), strict=True)
-    hashes = [0 if event is None else of(f"{sent}\x1f{event}") for sent, event in pairs]
+    hashes = [0 if event is None else of(f"{sent}\x1f{event}".encode()) for sent, event in pairs]
     has_id = events["event_id"].combine_chunks().is_valid().to_numpy(zero_copy_only=False)
     return np.array(hashes, np.uint64), has_id
 
@@ -37,7 +38,7 @@ def repeats(events: pa.Table, keys: Words, has_id: Bools, ids: Records, horizon_
     rows = np.flatnonzero(doubtful)
     if not len(rows):
         return repeated
-    at, partition, offset = (_ints(events[name])[rows] for name in ("at", "partition", "offset"))
+    at, partition, offset = (ints(events[name], 0)[rows] for name in ("at", "partition", "offset"))
     horizon = horizon_ms // SECOND
     accepted: dict[int, int] = {}
     for key, second in zip(known["hash"].tolist(), known["at"].tolist(), strict=True):
@@ -61,7 +62,8 @@ def _among(ids: Records, ordered: Words) -> Records:
     sieve = np.zeros(1 << _SIEVE_BITS, np.bool_)
     sieve[ordered & mask] = True
     passed = ids[sieve[ids["hash"] & mask]]
-    return passed[_isin(passed["hash"], ordered)]
+    found: Records = passed[_isin(passed["hash"], ordered)]
+    return found
 
 
 def _isin(values: Words, ordered: Words) -> Bools:
@@ -70,7 +72,3 @@ def _isin(values: Words, ordered: Words) -> Bools:
     places = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
     found: Bools = ordered[places] == values
     return found
-
-
-def _ints(column: pa.ChunkedArray) -> Ints:
-    return column.to_numpy().astype(np.int64, copy=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from headrace.engine.columns import on_line
-from headrace.engine.program import Compiled, Gate, Leaf, Shape, expand
-from headrace.engine.state import BLOCK, Bools, Ints, Words
+from headrace.engine.program import Compiled, Gate, Shape, expand
+from headrace.engine.state import Bools, Ints
 from headrace.engine.traits import TraitView
 from headrace.plan.model import MeasureTest, Tree
 
@@ -47,19 +47,11 @@ def by_cuts(code: Compiled, users: Ints, first: Ints, last: Ints) -> tuple[Ints,
     return users[owner], rules[place]
 
 
-def by_traits(
-    code: Compiled, users: Ints, old: TraitView, new: TraitView, predicates: Iterable[int]
-) -> tuple[Ints, Ints]:
-    """(user, rule) pairs that changed traits may change; the views are over ``users``."""
+def by_predicates(code: Compiled, users: Ints, predicates: Ints) -> tuple[Ints, Ints]:
+    """(user, rule) pairs that changed answers of predicates may change, with repeats."""
     starts, rules = code.rules_by_predicate
-    pair_users, pair_rules = [], []
-    for predicate in predicates:
-        changed = users[old.holds(predicate) != new.holds(predicate)]
-        if len(changed):
-            of = rules[starts[predicate] : starts[predicate + 1]]
-            pair_users.append(np.repeat(changed, len(of)))
-            pair_rules.append(np.tile(of, len(changed)))
-    return _joined(pair_users), _joined(pair_rules)
+    owner, place = expand(starts, predicates, predicates + 1)
+    return users[owner], rules[place]
 
 
 def unique_pairs(code: Compiled, users: Ints, rules: Ints) -> tuple[Ints, Ints]:
@@ -151,64 +143,3 @@ def _gate(gate: Gate | Tree, size: int, parts: Iterator[Bools]) -> Bools:
             for part in parts:
                 result = result | part
             return result
-
-
-class Members:
-    """The membership words of a group's users: sorted by user and block, no word twice."""
-
-    def __init__(self, owners: Ints, words: Words) -> None:
-        self._keys = (owners.astype(np.uint64) << np.uint64(16)) | (words >> np.uint64(BLOCK))
-        self._bits = words & np.uint64((1 << BLOCK) - 1)
-
-    def has(self, users: Ints, version_ids: Ints) -> Bools:
-        """One bit per pair: is the user a member of the version?"""
-        blocks, bits = np.divmod(version_ids, BLOCK)
-        keys = (users.astype(np.uint64) << np.uint64(16)) | blocks.astype(np.uint64)
-        if not len(self._keys):
-            return np.zeros(len(keys), np.bool_)
-        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        bit = (self._bits[places] >> bits.astype(np.uint64)) & np.uint64(1)
-        found: Bools = (self._keys[places] == keys) & (bit == 1)
-        return found
-
-    def of(self, version_id: int) -> Ints:
-        """The users that are members of a version."""
-        block, bit = divmod(version_id, BLOCK)
-        rows = np.flatnonzero((self._keys & np.uint64(0xFFFF)) == np.uint64(block))
-        rows = rows[(self._bits[rows] >> np.uint64(bit)) & np.uint64(1) == 1]
-        found: Ints = (self._keys[rows] >> np.uint64(16)).astype(np.int64)
-        return found
-
-    def toggled(self, users: Ints, version_ids: Ints) -> Members:
-        """With the membership of each pair (each given once) turned over."""
-        if not len(users):
-            return self
-        blocks, bits = np.divmod(version_ids, BLOCK)
-        keys = (users.astype(np.uint64) << np.uint64(16)) | blocks.astype(np.uint64)
-        masks = np.uint64(1) << bits.astype(np.uint64)
-        all_keys = np.concatenate([self._keys, keys])
-        order = np.argsort(all_keys, kind="stable")
-        all_keys, all_bits = all_keys[order], np.concatenate([self._bits, masks])[order]
-        starts = np.flatnonzero(np.concatenate([[True], all_keys[1:] != all_keys[:-1]]))
-        bits_out = np.bitwise_xor.reduceat(all_bits, starts)
-        some = bits_out != 0
-        return Members._of(all_keys[starts][some], bits_out[some])
-
-    @classmethod
-    def _of(cls, keys: Words, bits: Words) -> Members:
-        result = cls.__new__(cls)
-        result._keys, result._bits = keys, bits
-        return result
-
-    @property
-    def owners(self) -> Ints:
-        """The user of each word."""
-        return (self._keys >> np.uint64(16)).astype(np.int64)
-
-    @property
-    def words(self) -> Words:
-        """The words as state rows hold them."""
-        return ((self._keys & np.uint64(0xFFFF)) << np.uint64(BLOCK)) | self._bits
-
-
-__all__ = ["Group", "Leaf", "Members", "by_cuts", "by_traits", "crossings", "unique_pairs"]

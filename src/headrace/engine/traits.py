@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import orjson
 
-from headrace.engine.columns import Column, Numbers, column, on_line
-from headrace.engine.program import Compiled
+from headrace.engine.columns import Column, Numbers, column, documents, on_line
+from headrace.engine.group import TRAITS, Facts
+from headrace.engine.program import NEVER, Compiled
 from headrace.engine.state import Bools, Ints
 from headrace.engine.values import test_of
 from headrace.plan.lines import MISSING
 from headrace.plan.model import Line, MeasureTest, TraitTest, ValueTest
 from headrace.rules.catalog import FieldType
 
-NEVER = np.iinfo(np.int64).max
 TYPES: Mapping[Line, FieldType] = {
     "integer": "integer",
     "decimal": "decimal",
@@ -103,6 +104,68 @@ class TraitView:
         if self._known is None:
             self._known = [orjson.loads(text) if text else {} for text in self._texts]
         return self._known
+
+
+class Traits:
+    """The traits of a group's users before and after a batch, read no more than needed."""
+
+    def __init__(
+        self, code: Compiled, old: list[str | None], at: Ints, facts: Facts, now: int
+    ) -> None:
+        self._code, self._old, self._at, self._now = code, old, at, now
+        self.texts = list(old)
+        by_user: dict[int, list[tuple[int, dict[str, Any]]]] = {}
+        rows = np.flatnonzero(facts.kinds == TRAITS)
+        read = documents(facts.properties[rows].tolist())
+        for user, ts, traits in zip(
+            facts.owners[rows].tolist(), facts.ts[rows].tolist(), read, strict=True
+        ):
+            by_user.setdefault(user, []).append((ts, traits))
+        for user, of in by_user.items():
+            self.texts[user] = latest(old[user], of)
+        self.told = np.array(sorted(by_user), np.int64)
+        """Users with a trait fact."""
+
+    @cached_property
+    def now(self) -> TraitView:
+        """Everyone's traits now."""
+        return TraitView(self._code, self.texts, self._now)
+
+    def changed(self) -> tuple[Ints, Ints]:
+        """(user, predicate) pairs whose answer is another than it was, with repeats."""
+        code = self._code
+        told, ageing = self.told, relative(code)
+        users, places = [], []
+        everyone = np.arange(len(self.texts))
+        for those, predicates in ((told, code.trait_predicates), (everyone, ageing)):
+            if not len(those) or not predicates:
+                continue
+            picked = those.tolist()
+            old = TraitView(code, [self._old[user] for user in picked], self._at[those])
+            new = TraitView(code, [self.texts[user] for user in picked], self._now)
+            for place in predicates:
+                moved = those[old.holds(place) != new.holds(place)]
+                users.append(moved)
+                places.append(np.full(len(moved), place))
+        if not users:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        return np.concatenate(users), np.concatenate(places)
+
+    def shown(self, known: Bools) -> dict[int, str]:
+        """Per user whose message shows them (new ones, changed ones) the traits as JSON text."""
+        out = dict.fromkeys(np.flatnonzero(~known).tolist(), "{}")
+        for user in [*out, *self.told.tolist()]:
+            text = plain(self.texts[user])
+            if not known[user] or text != plain(self._old[user]):
+                out[user] = text
+        return out
+
+    def due(self) -> Ints:
+        """Per user the next instant at which a relative predicate may change."""
+        size = len(self.texts)
+        if not relative(self._code):
+            return np.full(size, NEVER, np.int64)
+        return due_of(self._code, self.now, self._now, size)
 
 
 def due_of(code: Compiled, view: TraitView, now: int, size: int) -> Ints:

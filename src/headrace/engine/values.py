@@ -16,7 +16,7 @@ Test: TypeAlias = Callable[[Any], bool]
 
 
 def test_of(type_: FieldType, operator: Operator, value: Value) -> Test:
-    """Whether a present value passes; a missing one passes negations only (see `passes_missing`)."""
+    """Whether a present value passes; for missing ones see `passes_missing`."""
     if operator in NEGATED:
         positive = test_of(type_, NEGATED[operator], value)
         return lambda one: not positive(one)
@@ -86,7 +86,9 @@ def _of_scalar(operator: Operator, constants: list[Any]) -> Test:
         case "ends_with":
             return lambda one: bool(one.endswith(first))
         case "matches":
-            search = re2.compile(first).search
+            options = re2.Options()
+            options.log_errors = False  # a pattern that does not compile is a problem elsewhere
+            search = re2.compile(first, options).search
             return lambda one: search(one) is not None
         case _:
             raise InternalError(f"{operator!r} does not compare strings")
