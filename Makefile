@@ -1,10 +1,12 @@
 # make setup   .venv by uv.lock, jars by jars.lock
 # make demo    everything on this machine, with a seeded shop; FOR=90 stops after 90 s
 # make test    imports, style, types, tests
+# make airflow Airflow on loopback, for the DAGs in dags/
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test lint format bench clean
+.PHONY: help setup doctor demo test lint format bench airflow clean
 
 HEADRACE := .venv/bin/headrace
+AIRFLOW := .airflow/venv/bin/airflow
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,7 +26,7 @@ lint: setup ## Imports, style and types
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-test: lint ## Lint, then the whole suite with real servers
+test: lint $(AIRFLOW) ## Lint, then the whole suite with real servers
 	.venv/bin/pytest $(TESTS)
 
 format: setup ## Rewrite the code as ruff likes it
@@ -33,6 +35,14 @@ format: setup ## Rewrite the code as ruff likes it
 
 bench: setup ## Measure the streaming job; writes docs/benchmarks.md
 	.venv/bin/python tests/bench/run.py $(BENCH)
+
+# 200 MB, some seconds: cheap enough for the tests, which let it read the DAGs.
+$(AIRFLOW): uv.lock
+	@./setup.sh airflow
+	@touch $@
+
+airflow: setup $(AIRFLOW) ## Start Airflow on loopback (AIRFLOW_PORT=8080)
+	@dags/run_airflow.sh
 
 clean: ## End what runs here; remove its data and every cache of this folder
 	@if [ -x $(HEADRACE) ]; then $(HEADRACE) down; fi

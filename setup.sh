@@ -44,6 +44,15 @@ find_python() {
 find_uv
 # An interpreter that uv would download is no part of what was asked for; a clear error is better.
 # A virtual environment that happens to be active is not ours.
-env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS="${UV_PYTHON_DOWNLOADS:-never}" \
-  "$uv" sync --locked --quiet || fail "uv could not install what uv.lock names"
+sync() {
+  env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS="${UV_PYTHON_DOWNLOADS:-never}" \
+    "$uv" sync --locked --quiet "$@" || fail "uv could not install what uv.lock names"
+}
+
+# `./setup.sh airflow`: Airflow into an environment of its own, and nothing else.
+if [[ ${1:-} == airflow ]]; then
+  UV_PROJECT_ENVIRONMENT=.airflow/venv sync --only-group airflow
+  exit
+fi
+sync
 .venv/bin/python -m headrace.embedded.jars
