@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from headrace.spark.session import open_session
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
-EVENT = "event_id string, user_id string, type string, ts bigint, properties struct<amount:decimal(15,2)>"
+EVENT = "user_id string, type string, ts bigint, properties struct<amount:decimal(15,2)>"
 
 
 def parsed(spark: SparkSession, arguments: argparse.Namespace) -> DataFrame:
@@ -36,17 +36,13 @@ def parsed(spark: SparkSession, arguments: argparse.Namespace) -> DataFrame:
         .load()
     )
     event = F.from_json(F.col("value").cast("string"), EVENT).alias("e")
-    return rows.select(event).select(
-        "e.user_id", "e.type", "e.ts", "e.properties.amount"
-    )
+    return rows.select(event).select("e.user_id", "e.type", "e.ts", "e.properties.amount")
 
 
 class Merge:
     """State as two Delta tables: hourly counters, and one boolean column per rule."""
 
-    def __init__(
-        self, spark: SparkSession, arguments: argparse.Namespace, rules: list[Any]
-    ):
+    def __init__(self, spark: SparkSession, arguments: argparse.Namespace, rules: list[Any]):
         self.rules = rules
         self.names = [f"r{number:05d}" for number in range(len(rules))]
         self.counters, self.flags = (
@@ -107,9 +103,7 @@ class Merge:
 
     def _flags(self, spark: SparkSession, users: DataFrame, now: int) -> DataFrame:
         counters = (
-            spark.read.format("delta")
-            .load(self.counters)
-            .join(users, "user_id", "left_semi")
+            spark.read.format("delta").load(self.counters).join(users, "user_id", "left_semi")
         )
         sums: dict[str, Column] = {}
         for rule in self.rules:
@@ -118,9 +112,7 @@ class Merge:
                 inside = (F.col("type") == kind) & (F.col("hour") >= first)
                 value = F.when(inside, F.col("n" if function == "count" else "s"))
                 sums[f"{function}_{kind}_{days}"] = F.coalesce(F.sum(value), F.lit(0))
-        totals = counters.groupBy("user_id").agg(
-            *(s.alias(name) for name, s in sums.items())
-        )
+        totals = counters.groupBy("user_id").agg(*(s.alias(name) for name, s in sums.items()))
         return totals.select(
             "user_id",
             *(
@@ -140,9 +132,7 @@ class Merge:
         changes = [
             F.when(
                 F.col(f"u.{name}") != F.coalesce(F.col(f"t.{name}"), F.lit(False)),
-                F.struct(
-                    F.lit(name).alias("segment"), F.col(f"u.{name}").alias("member")
-                ),
+                F.struct(F.lit(name).alias("segment"), F.col(f"u.{name}").alias("member")),
             )
             for name in self.names
         ]
@@ -166,15 +156,9 @@ class Merge:
     def members(self, spark: SparkSession) -> list[tuple[str, int]]:
         """Memberships as stored: (user, rule)."""
         held = F.array_compact(
-            F.array(
-                *(F.when(F.col(name), F.lit(k)) for k, name in enumerate(self.names))
-            )
+            F.array(*(F.when(F.col(name), F.lit(k)) for k, name in enumerate(self.names)))
         )
-        rows = (
-            spark.read.format("delta")
-            .load(self.flags)
-            .select("user_id", held.alias("r"))
-        )
+        rows = spark.read.format("delta").load(self.flags).select("user_id", held.alias("r"))
         return [(row["user_id"], k) for row in rows.collect() for k in row["r"]]
 
 
@@ -195,11 +179,7 @@ def run_merge(
         return sum(batch["events"] for batch in job.batches)
 
     while (passed := time.time() - started) < arguments.seconds or not job.batches:
-        if (
-            drained() >= arguments.events
-            or passed > arguments.patience
-            or not query.isActive
-        ):
+        if drained() >= arguments.events or passed > arguments.patience or not query.isActive:
             break
         time.sleep(0.2)
     failure = str(query.exception())[:300] if query.exception() else None

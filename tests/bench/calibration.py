@@ -21,9 +21,7 @@ FEW = 10  # rules: so few must be drawn among the ones that can hold for many us
 PLAIN = (0.90, 0.999)
 
 
-def draw_rules(
-    ranked: Ranked, events: int, count: int, *, seed: int, plain: bool = False
-) -> Rules:
+def draw_rules(ranked: Ranked, events: int, count: int, *, seed: int, plain: bool = False) -> Rules:
     """``count`` rules with thresholds at quantiles, scaled together to the wanted yield.
 
     ``plain`` takes quantiles between 90 and 99.9 % as they come.
@@ -59,9 +57,7 @@ def _pairs(random: np.random.Generator, count: int) -> tuple[Ints, Ints]:
     return pool[left], pool[right]
 
 
-def _rules(
-    ranked: Ranked, left: Ints, right: Ints, levels: NDArray[np.float64]
-) -> Rules:
+def _rules(ranked: Ranked, left: Ints, right: Ints, levels: NDArray[np.float64]) -> Rules:
     users = ranked.table.shape[1]
     spots = np.clip(((1.0 - levels) * users).astype(np.int64), 0, users - 1)
     # A threshold of nothing would hold for everybody: the least is one event, or a cent.

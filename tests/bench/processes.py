@@ -73,9 +73,7 @@ class Meter:
     def cost(self, seconds: float) -> Cost:
         """What was used since `mark`."""
         self._sample()
-        used = {
-            name: last - self._first.get(name, 0.0) for name, last in self._last.items()
-        }
+        used = {name: last - self._first.get(name, 0.0) for name, last in self._last.items()}
         return Cost(used, dict(self._peak), self._total, self._heap, seconds)
 
     def _watch(self) -> None:
@@ -103,9 +101,7 @@ class Meter:
                 continue
             part = "workers" if name == "driver" and kind.startswith("python") else name
             group = groups.setdefault(part, _Group())
-            group.cpu += (
-                times.user + times.system + times.children_user + times.children_system
-            )
+            group.cpu += times.user + times.system + times.children_user + times.children_system
             group.mib += memory / 2**20
             if name == "driver" and kind == "java":
                 self._heap = max(self._heap, heap_mib(process.pid))

@@ -32,11 +32,7 @@ def _send(
     """Queue rows by their own partition, so that each event's offset is known beforehand."""
     size = 0
     for partition in range(PARTITIONS):
-        batch = [
-            {"key": key, "value": value}
-            for place, key, value in rows
-            if place == partition
-        ]
+        batch = [{"key": key, "value": value} for place, key, value in rows if place == partition]
         size += sum(len(row["value"]) for row in batch)
         while batch:
             producer.produce_batch(topic, batch, partition)
@@ -65,9 +61,7 @@ def fill(bootstrap: str, topic: str, events: Events) -> Filled:
     return Filled(size, time.monotonic() - started)
 
 
-def feed(
-    bootstrap: str, topic: str, *, rate: int, seconds: float, users: int, seed: int
-) -> None:
+def feed(bootstrap: str, topic: str, *, rate: int, seconds: float, users: int, seed: int) -> None:
     """Send ``rate`` events a second of this moment, for ``seconds``. Runs in a process of its own.
 
     Falling behind is caught up at once, so that the mean rate holds.
@@ -85,9 +79,7 @@ def feed(
             events = Events(
                 user=user,
                 type=random.integers(0, len(TYPES), size=count),
-                cents=np.maximum(
-                    1, random.lognormal(3.4, 1.0, size=count) * 100
-                ).astype(np.int64),
+                cents=np.maximum(1, random.lognormal(3.4, 1.0, size=count) * 100).astype(np.int64),
                 ts=np.full(count, now),
                 partition=user % PARTITIONS,
                 offset=np.zeros(count, dtype=np.int64),

@@ -23,28 +23,18 @@ class Boundary:
     ends: Mapping[int, int]
 
 
-def measures(
-    events: Events, now: int, seen: NDArray[np.bool_] | None = None
-) -> NDArray[np.int64]:
+def measures(events: Events, now: int, seen: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
     """One row per measure of ``MEASURES``, one column per user; sums are cents."""
     table = np.zeros((len(MEASURES), events.users), dtype=np.int64)
     for row, measure in enumerate(MEASURES):
         hop = WINDOWS[measure.days]
         first = (now - measure.days * DAY) // hop * hop
-        chosen = (
-            (events.type == measure.type) & (events.ts >= first) & (events.ts <= now)
-        )
+        chosen = (events.type == measure.type) & (events.ts >= first) & (events.ts <= now)
         if seen is not None:
             chosen &= seen
         # Exact: sums of cents stay far below 2^53.
-        weights = (
-            events.cents[chosen].astype(np.float64)
-            if measure.function == "sum"
-            else None
-        )
-        counted = np.bincount(
-            events.user[chosen], weights=weights, minlength=events.users
-        )
+        weights = events.cents[chosen].astype(np.float64) if measure.function == "sum" else None
+        counted = np.bincount(events.user[chosen], weights=weights, minlength=events.users)
         table[row] = counted.astype(np.int64)
     return table
 
@@ -71,8 +61,7 @@ def members(ranked: Ranked, rules: Rules) -> Ints:
         sides = [(int(rules.left[rule]), int(rules.left_at[rule]))]
         sides.append((int(rules.right[rule]), int(rules.right_at[rule])))
         holding = [
-            np.searchsorted(ranked.sizes[row], -constant, side="right")
-            for row, constant in sides
+            np.searchsorted(ranked.sizes[row], -constant, side="right") for row, constant in sides
         ]
         rare, other = sides if holding[0] <= holding[1] else sides[::-1]
         users = ranked.order[rare[0]][: min(holding)]
@@ -83,9 +72,7 @@ def members(ranked: Ranked, rules: Rules) -> Ints:
 
 def seen_by(events: Events, ends: Mapping[int, int]) -> NDArray[np.bool_]:
     """Which events lie before the end offsets of a batch."""
-    limits = np.array(
-        [ends.get(number, 0) for number in range(max(ends, default=0) + 1)]
-    )
+    limits = np.array([ends.get(number, 0) for number in range(max(ends, default=0) + 1)])
     return np.asarray(events.offset < limits[events.partition])
 
 
@@ -103,16 +90,12 @@ class Moves:
         return len(self.entered) + len(self.left)
 
 
-def transitions(
-    events: Events, rules: Rules, batches: Iterable[Boundary]
-) -> list[Moves]:
+def transitions(events: Events, rules: Rules, batches: Iterable[Boundary]) -> list[Moves]:
     """What a perfect stream would publish for each batch: memberships at its end against before."""
     before = np.empty(0, dtype=np.int64)
     moves = []
     for batch in batches:
-        after = members(
-            Ranked.of(measures(events, batch.now, seen_by(events, batch.ends))), rules
-        )
+        after = members(Ranked.of(measures(events, batch.now, seen_by(events, batch.ends))), rules)
         moves.append(
             Moves(
                 batch.n,

@@ -71,9 +71,9 @@ def draw_events(*, seed: int, end: int, scale: float = 1.0) -> Events:
     return Events(
         user=user,
         type=random.integers(0, len(TYPES), size=count),
-        cents=np.maximum(
-            1, np.round(random.lognormal(3.4, 1.0, size=count) * 100)
-        ).astype(np.int64),
+        cents=np.maximum(1, np.round(random.lognormal(3.4, 1.0, size=count) * 100)).astype(
+            np.int64
+        ),
         ts=np.sort(end - random.integers(1, 30 * DAY, size=count)),
         partition=partition,
         offset=offset,
@@ -91,9 +91,7 @@ def user_number(name: str) -> int:
     return int(name[1:])
 
 
-def encode(
-    events: Events, *, prefix: str = "e"
-) -> Iterator[Sequence[tuple[int, str, str]]]:
+def encode(events: Events, *, prefix: str = "e") -> Iterator[Sequence[tuple[int, str, str]]]:
     """The events as (partition, key, value), in slices; a value is about 150 bytes."""
     frame = pl.DataFrame(
         {
@@ -109,9 +107,9 @@ def encode(
     cents = (pl.col("cents") % 100).cast(pl.String).str.zfill(2)
     value = pl.format(
         '{"event_id":"{}-{}","user_id":"{}","type":"{}","ts":{},"properties":'
-        '{"amount":{}.{},"sku":"sku-{}","channel":"web"}}'.replace(
-            '{"', '\x01"'
-        ).replace("}}", "\x02\x02"),
+        '{"amount":{}.{},"sku":"sku-{}","channel":"web"}}'.replace('{"', '\x01"').replace(
+            "}}", "\x02\x02"
+        ),
         pl.lit(prefix),
         pl.col("number").cast(pl.String).str.zfill(8),
         user,
@@ -165,9 +163,7 @@ def rule_document(rules: Rules, number: int) -> dict[str, object]:
         "apiVersion": "headrace/v1",
         "kind": "Segment",
         "metadata": {"id": rule_name(number), "owner": "bench"},
-        "spec": {
-            "match": {"all": [_condition(*pair) for pair in rules.conjuncts(number)]}
-        },
+        "spec": {"match": {"all": [_condition(*pair) for pair in rules.conjuncts(number)]}},
     }
 
 

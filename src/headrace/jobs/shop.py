@@ -47,27 +47,44 @@ class Habit:
 
 
 PAGES = ("/", "/pricing", "/sale", "/cart", "/account", "/help", "/product", "/search")
-COUNTRIES = ("DE", "FR", "US", "GB", "ES", "IT", "NL", "PL", "SE", "BR")
+CATEGORIES = ("shoes", "books", "garden", "toys", "kitchen")
+QUERIES = ("boots", "gift for dad", "lamp", "tent", "gift card", "mug")
+COUNTRIES = ("DE", "FR", "US", "GB", "ES", "IT", "NL", "PL", "SE", "NO")
 TAGS = ("vip", "newsletter", "beta", "student", "wholesale")
+PLANS = ("free", "plus", "pro")
 
 HABITS: Mapping[str, Habit] = {
     "page_view": Habit(
-        0.42, lambda d: {"page": PAGES[d.small % 8], "seconds": round(d.amount / 4, 2)}
+        0.40, lambda d: {"page": PAGES[d.small % 8], "seconds": round(d.amount / 4, 2)}
     ),
-    "login": Habit(0.16, lambda d: {"method": ("password", "google", "link")[d.small % 3]}),
+    "login": Habit(
+        0.16,
+        lambda d: {
+            "method": ("password", "google", "link")[d.small % 3],
+            "device": ("phone", "desktop")[d.wide % 2],
+        },
+    ),
     "purchase": Habit(
         0.14,
         lambda d: {
             "amount": d.amount,
             "sku": f"sku-{d.wide % 500}",
+            "category": CATEGORIES[d.wide % 5],
             "items": 1 + d.small % 5,
         },
     ),
     "add_to_cart": Habit(0.10, lambda d: {"sku": f"sku-{d.wide % 500}", "amount": d.amount}),
-    "search": Habit(0.07, lambda d: {"query": f"thing {d.wide % 90}", "results": d.wide % 40}),
+    "search": Habit(0.07, lambda d: {"query": QUERIES[d.small % 6], "results": d.wide % 40}),
     "email_open": Habit(0.06, lambda d: {"campaign": f"c{d.wide % 12}"}),
     "review": Habit(0.03, lambda d: {"sku": f"sku-{d.wide % 500}", "stars": 1 + d.small % 5}),
-    "refund": Habit(0.02, lambda d: {"amount": round(d.amount / 2, 2), "reason": "late"}),
+    "refund": Habit(0.02, lambda d: {"amount": round(d.amount / 2, 2), "reason": "too late"}),
+    "support_ticket": Habit(
+        0.02,
+        lambda d: {
+            "topic": ("complaint: parcel", "question", "invoice")[d.wide % 3],
+            "priority": 1 + d.small % 4,
+        },
+    ),
 }
 
 TRAITS_SHARE = 0.03  # of live messages
@@ -163,13 +180,16 @@ class Shop:
 
     def _signup(self, user: str, stamp: Instant) -> tuple[Instant, Message]:
         dice = self._random.integers(0, 1 << 30, size=4).tolist()
-        traits = {
-            "country": COUNTRIES[min(dice[0] % 16, 9)],
+        traits: dict[str, Any] = {
+            "country": COUNTRIES[dice[0] % 10],
             "age": 18 + dice[1] % 60,
             "email": f"{user}@example.org",
             "signed_up": stamp - dice[2] % (300 * DAY),
             "tags": [tag for bit, tag in enumerate(TAGS) if dice[3] >> bit & 3 == 3],
+            "plan": PLANS[dice[3] % 3],
         }
+        if dice[2] % 3:  # a third was never asked
+            traits["marketing_consent"] = dice[2] % 3 == 1
         return stamp, self._message(user, "traits", stamp, traits=traits)
 
     def _change(self, user: str, stamp: Instant) -> Message:
@@ -179,8 +199,9 @@ class Shop:
             {"age": 18 + two % 60},
             {"tags": [TAGS[two % 5]]},
             {"email": None},
+            {"marketing_consent": two % 2 == 0},
         )
-        return self._message(user, "traits", stamp, traits=changes[one % 4])
+        return self._message(user, "traits", stamp, traits=changes[one % 5])
 
     def _message(self, user: str, name: str, stamp: Instant, **content: Any) -> Message:
         self._sent += 1

@@ -69,6 +69,7 @@ GARBAGE: tuple[Garbage, ...] = (
     Garbage("wrong-type", lambda e, u, t: purchase(e, u, t, properties={"amount": "9.99"})),
     Garbage("wrong-type", lambda e, u, t: purchase(e, u, t, properties={"items": 2.5})),
     Garbage("out-of-range", lambda e, u, t: purchase(e, u, t, properties={"amount": 10**12})),
+    Garbage("unknown-type", lambda e, u, t: purchase(e, u, t, type="purchse")),
     Garbage("future", lambda e, u, t: purchase(e, u, t + 30 * DAY)),
     Garbage("future", lambda e, u, t: purchase(e, u, t + 6 * HOUR)),
     Garbage("too-old", lambda e, u, t: purchase(e, u, 978_307_200_000)),

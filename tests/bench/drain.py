@@ -1,0 +1,83 @@
+"""Draining the preloaded topic under K rules: how fast, at what cost, and whether it is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from processes import Cost
+from published import Verdict, judge, read_published
+from stage import MEMBERSHIPS, Stage
+from tables import live_bytes
+from truth import Boundary, transitions
+from workload import Events, Rules
+
+from headrace.messages.topics import EVENTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """One run's results."""
+
+    label: str
+    rules: int
+    events: int
+    users: int
+    seconds: float
+    batches: int
+    cost: Cost
+    read_bytes: int
+    published_bytes: int
+    messages: int
+    repeats: int
+    verdict: Verdict
+    state_bytes: int
+    table_bytes: int
+    steps: dict[str, float]
+
+    @property
+    def rate(self) -> float:
+        """Events a second, from the first batch's start to the last published transition."""
+        return self.events / self.seconds
+
+
+def drain(stage: Stage, label: str, events: Events, rules: Rules, size: int) -> Drained:
+    """Run the streaming job against the topic from nothing; it still runs on return."""
+    stage.reset()
+    stage.publish(rules)
+    wanted = stage.ends()
+    with stage.meter() as meter:
+        stage.start()
+        began = stage.first_batch_at()
+        meter.mark()
+        last = stage.await_drained(wanted)
+        cost = meter.cost((last.now - began) / 1000)
+    published = read_published(stage.bootstrap, MEMBERSHIPS, len(rules))
+    # More batches may have run since; each must have published just what it should.
+    batches = stage.batches()
+    boundaries = [Boundary(batch.n, batch.now, batch.ends.get(EVENTS, {})) for batch in batches]
+    known = {boundary.n for boundary in boundaries}
+    moves = [move for move in published.moves if move.n in known]
+    busy = [batch for batch in batches if batch.events]
+    tables = Path(stage.settings.tables_root)
+    profiles = live_bytes(tables / "profiles")
+    return Drained(
+        label=label,
+        rules=len(rules),
+        events=len(events),
+        users=events.users,
+        seconds=(published.last_at - began) / 1000,
+        batches=len(busy),
+        cost=cost,
+        read_bytes=size,
+        published_bytes=published.size,
+        messages=published.messages,
+        repeats=published.repeats,
+        verdict=judge(moves, transitions(events, rules, boundaries)),
+        state_bytes=profiles,
+        table_bytes=live_bytes(tables / "events"),
+        steps={
+            step: round(sum(batch.seconds.get(step, 0.0) for batch in busy), 1)
+            for step in (busy[-1].seconds if busy else {})
+        },
+    )
