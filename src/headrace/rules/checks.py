@@ -309,9 +309,10 @@ class _Checks:
         """Names in the tests, and users that nothing happens to."""
         for number, trial in enumerate(segment.tests):
             users = {event.user for event in trial.events}
-            for event in trial.events:
+            for index, event in enumerate(trial.events):
                 users |= {str(value) for key, value in event.fields if event.type == "alias"}
-                yield from self._trial_names(event.type, event.fields, ("tests", number))
+                at: Path = ("tests", number, "event", index)
+                yield from self._trial_names(event.type, event.fields, at)
             for index, expected in enumerate(trial.expect):
                 if expected.user not in users:
                     message = f"test {trial.name!r}: nothing happens to user {expected.user!r}"

@@ -248,6 +248,7 @@ def _did(reading: Reading, mapping: Mapping, head: str, path: Path) -> Condition
 
 
 def _event(reading: Reading, mapping: Mapping, path: Path) -> Condition | None:
+    mapping = _without_window(reading, mapping)
     event = _name(reading, mapping, "event", path + ("event",))
     keys = ("event", *FUNCTIONS, "where", "within", "resolution", *OPERATORS)
     _event_keys(reading, mapping, keys, "an event condition")
@@ -267,6 +268,16 @@ def _event_keys(reading: Reading, mapping: Mapping, keys: tuple[str, ...], what:
     later = (*LATER_FUNCTIONS, *LATER_WINDOWS)
     known = Mapping(tuple(e for e in mapping if e.key not in later), mapping.place)
     reading.known_keys(known, keys, what)
+
+
+def _without_window(reading: Reading, mapping: Mapping) -> Mapping:
+    """``mapping`` without a `between` of two instants, which is a window here."""
+    for entry in mapping:
+        if entry.key == "between" and _is_window(entry.value):
+            message = "'between' two instants is not supported yet"
+            reading.problem("HR190", message, entry.place)
+            return Mapping(tuple(e for e in mapping if e is not entry), mapping.place)
+    return mapping
 
 
 def _function(reading: Reading, mapping: Mapping, path: Path) -> tuple[Function | None, str | None]:
@@ -359,9 +370,6 @@ def _comparison(
     node = found[0].value
     reading.places[path + ("operator",)] = found[0].place
     reading.places[path + ("value",)] = node.place
-    if operator == "between" and kind == "measure" and _is_window(node):
-        reading.problem("HR190", "'between' two instants is not supported yet", found[0].place)
-        return _PLACEHOLDER
     value = _value(reading, operator, node, path + ("value",))
     return (operator, value) if value is not None else _PLACEHOLDER
 

@@ -29,7 +29,12 @@ def _trial(reading: Reading, node: Node, index: int) -> Trial | None:
     reading.known_keys(body, ("name", "events", "expect"), "a test")
     name = reading.required(body, "name", "a test")
     text = reading.text(name, "'name'") if name is not None else None
-    events = [_event(reading, item) for item in _items(reading, body, "events")]
+    events: list[TrialEvent] = []
+    for item in _items(reading, body, "events"):
+        reading.places["tests", index, "event", len(events)] = item.place
+        event = _event(reading, item)
+        if event is not None:
+            events.append(event)
     expect: list[Expectation | None] = []
     for item in _items(reading, body, "expect"):
         reading.places[("tests", index, len(expect))] = item.place
@@ -38,7 +43,7 @@ def _trial(reading: Reading, node: Node, index: int) -> Trial | None:
         reading.problem("HR118", "a test needs at least one expectation", body.place)
     return Trial(
         name=text or "",
-        events=tuple(event for event in events if event is not None),
+        events=tuple(events),
         expect=tuple(expected for expected in expect if expected is not None),
     )
 
