@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.engine.group import ints, state_rows, users_of
 from headrace.engine.state import ID, STAGED, STATE_SCHEMA, Ints, Records, binary_column, packed
@@ -33,6 +34,23 @@ def compact(rows: pa.Table, *, now: int, horizon_ms: int) -> pa.Table:
     columns = [replaced.get(name, kept[name]) for name in STATE_SCHEMA.names]
     result = pa.table(columns, names=STATE_SCHEMA.names).cast(STATE_SCHEMA)
     return pa.concat_tables([result, rows.take(pa.array(staged)).cast(STATE_SCHEMA)])
+
+
+def merge(stood: pa.Table, new: pa.Table, *, now: int, horizon_ms: int) -> pa.Table:
+    """Everybody of ``stood`` (all their rows) and ``new`` (this batch's) in one row each.
+
+    What ``new`` says of its batch stays; in rows of earlier batches it is null. Staged rows have
+    been folded into ``new`` and end here.
+    """
+    rows = compact(
+        pa.concat_tables([state_rows(stood), state_rows(new)]), now=now, horizon_ms=horizon_ms
+    )
+    rows = rows.filter(pc.not_equal(rows["layout"], STAGED))
+    told = pc.index_in(rows["user_id"], value_set=new["user_id"].combine_chunks())
+    for name in ("changes", "duplicates", "folded"):
+        place = rows.schema.get_field_index(name)
+        rows = rows.set_column(place, rows.schema.field(name), new[name].take(told))
+    return rows
 
 
 def _live(ids: Records, owners: Ints, users: int, oldest: int) -> tuple[Records, Ints]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
@@ -17,7 +18,15 @@ from headrace.errors import OperatorError
 from headrace.kafka.kafka_python import KafkaPythonProducer
 from headrace.messages.headers import TYPE_MARKER, DeadLetter, cloud_event
 from headrace.messages.memberships import heartbeat_marker
-from headrace.messages.topics import CONTROL, DEAD, EVENTS, MEMBERSHIPS, SEGMENTS, in_namespace, topic
+from headrace.messages.topics import (
+    CONTROL,
+    DEAD,
+    EVENTS,
+    MEMBERSHIPS,
+    SEGMENTS,
+    in_namespace,
+    topic,
+)
 from headrace.plan.model import Plan
 from headrace.settings import Settings
 from headrace.spark.offsets import OffsetLog
@@ -95,18 +104,23 @@ class DeadLetters:
 def run(settings: Settings) -> None:
     """Run the streaming job until SIGTERM or SIGINT; returns after a batch, never inside one."""
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    settings.home.mkdir(parents=True, exist_ok=True)
+    lock = lock_tables(settings.home)
     spark = open_session("headrace-stream")
     lake = Lake(settings.tables_root)
     lake.create(spark)
     plans = KeptPlans(spark, settings.tables_root)
-    store = Store(settings.postgres_url.get_secret_value())
+    store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
+    # After Spark, which has put its own handlers in place by now.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
     start = find_start(spark, lake, settings.checkpoint_root)
     log.info("stream starts", generation=start.generation, reason=start.reason)
     target = Target(store, plans)
     job = target(True).job
-    names = {name: in_namespace(settings.namespace, name) for name in (EVENTS, CONTROL, MEMBERSHIPS)}
+    names = {
+        name: in_namespace(settings.namespace, name) for name in (EVENTS, CONTROL, MEMBERSHIPS)
+    }
     kafka = {"kafka.bootstrap.servers": settings.kafka_bootstrap}
     inlet = Inlet(
         kafka=kafka,
@@ -144,9 +158,12 @@ def run(settings: Settings) -> None:
             stopping=stopping.is_set,
         )
     spark.stop()
+    os.close(lock)
 
 
-def reporter(store: Store, producer: KafkaPythonProducer, memberships: str) -> Callable[[Report], None]:
+def reporter(
+    store: Store, producer: KafkaPythonProducer, memberships: str
+) -> Callable[[Report], None]:
     """Tells the log, Postgres and, by a heartbeat in each partition, the loader of each batch."""
     executing: list[str] = []
 
@@ -187,8 +204,6 @@ def lock_tables(home: Path) -> int:
 
     Raises OperatorError when another process holds it. The lock goes with the process.
     """
-    import fcntl
-
     file = os.open(home / "stream.lock", os.O_CREAT | os.O_RDWR, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -159,6 +159,11 @@ class Plan:
         """The plan's name: SHA-256 of its canonical text."""
         return self._hash
 
+    @property
+    def versions(self) -> dict[str, int]:
+        """The active version of each segment."""
+        return {program.segment: program.version for program in self.programs}
+
     @cached_property
     def _text(self) -> str:
         return text.canonical(_plan_out(self))

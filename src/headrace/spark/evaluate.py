@@ -55,12 +55,12 @@ def evaluate_lines(lines: DataFrame, *, plan: Plan, at: int) -> Evaluated:
     }
     accepted = judged.where((F.col("verdict") == "accepted") & (F.col("ts") <= at))
     return Evaluated(
-        evaluate_facts(accepted.withColumn("at", F.lit(at)), plan=plan, at=at), refused
+        evaluate_facts(accepted.withColumn("at", F.lit(at).cast("long")), plan=plan, at=at), refused
     )
 
 
 def evaluate_facts(facts: DataFrame, *, plan: Plan, at: int) -> DataFrame:
-    """Accepted rows of ``events`` up to ``at``, without repeats -> memberships (segment, user_id)."""
+    """Accepted rows of ``events``, no repeats -> memberships (segment, user_id) at ``at``."""
     links = facts.where(F.col("type").isin(*LINKS))
     identities = resolve(links.toArrow(), at=at)
     rows = _identified(facts.where(~F.col("type").isin(*LINKS)), identities)

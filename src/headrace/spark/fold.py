@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
+import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from headrace.engine.advance import advance
+from headrace.engine.compact import merge
 from headrace.engine.history import stage
 from headrace.plan.diff import PlanDiff
 from headrace.plan.model import Plan
@@ -40,22 +42,12 @@ def groups_for(events: int, buckets: int) -> int:
     return buckets * max(1, round(events / (buckets * 60_000)))
 
 
-def accepted_events(
-    spark: SparkSession, lake: Lake, n: int, used_types: tuple[str, ...]
-) -> DataFrame:
-    """The accepted rows of batch ``n`` as the kernel takes them.
+def kernel_events(rows: DataFrame, used_types: tuple[str, ...]) -> DataFrame:
+    """Rows of ``events`` with the columns the kernel takes.
 
     Properties travel only for the types the plan uses; the others still count as duplicates
     and make their users known.
     """
-    return kernel_events(
-        lake.read(spark, "events").where((F.col("n") == n) & (F.col("verdict") == "accepted")),
-        used_types,
-    )
-
-
-def kernel_events(rows: DataFrame, used_types: tuple[str, ...]) -> DataFrame:
-    """Rows of ``events`` with the columns the kernel takes."""
     used = F.col("type").isin(*used_types, "traits")
     return rows.select(
         "user_id",
@@ -95,8 +87,13 @@ def advanced(
     n: int,
     diff: PlanDiff | None,
     groups: int,
+    whole: bool,
 ) -> DataFrame:
-    """Events of one batch and the state rows of their users -> the state rows to append."""
+    """Events of one batch and state rows -> the state rows to write.
+
+    With ``whole`` the state is everybody's and so is the answer: one row per user, for a batch
+    that replaces the table. Else the rows of touched and due users, for a batch that appends.
+    """
 
     def advance_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         both = list(batches)
@@ -105,14 +102,17 @@ def advanced(
         rows = pa.Table.from_batches(both)
         is_event = rows["is_event"]
         happened = rows.filter(is_event).select(["user_id", *(f"event_{c}" for c in EVENT_COLUMNS)])
+        stood = rows.filter(pc.invert(is_event)).select(STATE_INPUT)
         result = advance(
-            rows.filter(pa.compute.invert(is_event)).select(STATE_INPUT),
+            stood,
             happened.rename_columns(["user_id", *EVENT_COLUMNS]),
             plan=plan,
             now=now,
             n=n,
             diff=diff,
         )
+        if whole:
+            result = merge(stood, result, now=now, horizon_ms=plan.job.horizon_ms)
         yield from result.select(STATE_COLUMNS).to_batches()
 
     return _by_group(_side_by_side(events, state), groups).mapInArrow(advance_group, STATE)
@@ -149,12 +149,14 @@ def _side_by_side(events: DataFrame, state: DataFrame) -> DataFrame:
     return happened.unionByName(stood, allowMissingColumns=True)
 
 
-def append_profiles(rows: DataFrame, *, lake: Lake, header: Header, buckets: int) -> None:
-    """Append the batch's state rows. This commit is the batch's atomic point."""
+def write_profiles(
+    rows: DataFrame, *, lake: Lake, header: Header, buckets: int, whole: bool
+) -> None:
+    """Write the batch's state rows. This commit is the batch's atomic point."""
     (
         rows.withColumn("bucket", F.pmod(user_hash(), F.lit(buckets)).cast("int"))
         .write.format("delta")
-        .mode("append")
+        .mode("overwrite" if whole else "append")
         .option("userMetadata", header.to_json())
         .save(lake.path("profiles"))
     )

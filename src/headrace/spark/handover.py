@@ -1,4 +1,4 @@
-"""A new version that needs history: a backfill beside the stream, then one batch that takes over."""
+"""A new version that needs history: a backfill, then one batch that takes over."""
 
 from __future__ import annotations
 

@@ -19,23 +19,19 @@ from pyspark.sql import functions as F
 from headrace.messages.memberships import activation_marker
 from headrace.plan.diff import PlanDiff, bridge, diff
 from headrace.plan.model import Plan
-from headrace.spark.fold import (
-    accepted_events,
-    advanced,
-    append_profiles,
-    due_users,
-    groups_for,
-)
+from headrace.spark.commits import Commit, newest_commit
+from headrace.spark.fold import advanced, due_users, groups_for, kernel_events, write_profiles
 from headrace.spark.handover import Backfill, drop_staging, staging
 from headrace.spark.header import GENERATION, Handover, Header
 from headrace.spark.intake import append_events
 from headrace.spark.offsets import OffsetLog, PlannedBatch, TopicOffsets
 from headrace.spark.publish import Counts, Outlet, count_batch, publish, publish_marker
 from headrace.spark.session import bind_transaction
-from headrace.spark.start import Start, newest_header
+from headrace.spark.start import Start
 from headrace.spark.tables import Lake
 from headrace.spark.upkeep import compact_bucket, merge_small_files, vacuum
 
+COMPACT_EVERY = 4  # appending batches between two compactions of a bucket
 MERGE_EVERY = 64  # committing batches between two merges of small files
 VACUUM_EVERY = 900  # about half an hour at a trigger of 2 s
 
@@ -76,11 +72,16 @@ class Course:
     newest: Header | None
     replay: Header | None
     batches: int = 0
+    # Known once the first batch has looked: a lower bound of the earliest due instant, and users.
+    state_is_known: bool = False
     earliest_due: int | None = None
-    due_is_known: bool = False
+    users: int = 0
+    # Since the last compaction: rows and commits appended; and the bucket it was.
+    appended: int = 0
+    appends: int = 0
+    bucket: int = 0
     backfill: Backfill | None = None
     ends: TopicOffsets = field(default_factory=dict)
-    retired_staging: str | None = None
 
     @staticmethod
     def after(start: Start) -> Course:
@@ -91,7 +92,7 @@ class Course:
 
 def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundings) -> None:
     """Bring one micro-batch through all five steps. Called by Spark for each trigger."""
-    spark = rows.sparkSession
+    spark, lake = rows.sparkSession, around.lake
     n = course.generation * GENERATION + batch_id
     planned = around.log.planned(spark, batch_id)
     assert planned is not None, "Spark writes the offset log before it runs a batch"
@@ -101,35 +102,22 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
     size = _arrived(header, around.events_topic)
     bind_transaction(spark, n)
     clock.lap("plan")
-    if size and not _committed(course, header, "events", spark, around):
-        values = rows.where(F.col("topic") == around.events_topic)
-        append_events(
-            values,
-            lake=around.lake,
-            header=header,
-            catalog=plan.catalog,
-            retention_ms=plan.job.retention_ms,
-            size=size,
-        )
+    parsed = _parse(rows, size, header, plan, course, around)
     clock.lap("intake")
-    due = _is_due(header.now, course, around, spark, plan)
+    due = _is_due(header.now, course, around, spark)
     counts = Counts()
-    committed = bool(size) or due or header.handover is not None
-    if committed:
-        if not _committed(course, header, "profiles", spark, around):
-            _fold(spark, header, plan, size, due, around)
+    if size or due or header.handover is not None:
+        folded = _fold(spark, header, plan, parsed, due, course, around)
         clock.lap("fold")
-        counts = count_batch(spark, around.lake, n)
+        counts = count_batch(spark, lake, parsed, folded)
         clock.lap("count")
-        publish(spark, around.lake, header, counts, around.outlet)
+        publish(spark, lake, counts, around.outlet, parsed, folded)
         if header.handover is not None:
             _publish_activation(spark, header, plan, around)
         clock.lap("publish")
+        _keep_up(spark, course, folded, plan, around)
     course.newest, course.replay, course.ends = header, None, planned.ends
     _remember_due(course, counts, due, header, around, spark)
-    if committed:
-        course.batches += 1
-        _keep_up(spark, course, header, plan, around)
     clock.lap("upkeep")
     around.report(Report(header, counts, size, clock.seconds, header.target))
 
@@ -198,21 +186,49 @@ def _arrived(header: Header, topic: str) -> int:
 
 
 def _committed(
-    course: Course, header: Header, table: str, spark: SparkSession, around: Surroundings
-) -> bool:
-    """Did an earlier life of this batch commit to ``table``? Asked only of a replay."""
-    if course.replay is None or course.replay.n != header.n:
-        return False
-    newest = newest_header(spark, around.lake, table)
-    return newest is not None and newest.n >= header.n
+    course: Course, n: int, table: str, spark: SparkSession, around: Surroundings
+) -> Commit | None:
+    """What an earlier life of batch ``n`` committed to ``table``. Asked only of a replay."""
+    if course.replay is None or course.replay.n != n:
+        return None
+    commit = newest_commit(spark, around.lake, table)
+    return commit if commit is not None and commit.header.n == n else None
 
 
-def _is_due(
-    now: int, course: Course, around: Surroundings, spark: SparkSession, plan: Plan
-) -> bool:
-    if not course.due_is_known:
-        row = around.lake.read(spark, "profiles").agg(F.min("next_due").alias("due")).collect()[0]
-        course.earliest_due, course.due_is_known = row["due"], True
+def _parse(
+    rows: DataFrame,
+    size: int,
+    header: Header,
+    plan: Plan,
+    course: Course,
+    around: Surroundings,
+) -> Commit | None:
+    if not size:
+        return None
+    spark = rows.sparkSession
+    commit = _committed(course, header.n, "events", spark, around)
+    if commit is None:
+        append_events(
+            rows.where(F.col("topic") == around.events_topic),
+            lake=around.lake,
+            header=header,
+            catalog=plan.catalog,
+            retention_ms=plan.job.retention_ms,
+            size=size,
+        )
+        commit = newest_commit(spark, around.lake, "events")
+    return commit
+
+
+def _is_due(now: int, course: Course, around: Surroundings, spark: SparkSession) -> bool:
+    if not course.state_is_known:
+        row = (
+            around.lake.read(spark, "profiles")
+            .agg(F.min("next_due").alias("due"), F.count_distinct("user_id").alias("users"))
+            .collect()[0]
+        )
+        course.earliest_due, course.users = row["due"], row["users"]
+        course.state_is_known = True
     if course.earliest_due is None or course.earliest_due > now:
         return False
     profiles = around.lake.read(spark, "profiles")
@@ -220,33 +236,61 @@ def _is_due(
 
 
 def _fold(
-    spark: SparkSession, header: Header, plan: Plan, size: int, due: bool, around: Surroundings
-) -> None:
+    spark: SparkSession,
+    header: Header,
+    plan: Plan,
+    parsed: Commit | None,
+    due: bool,
+    course: Course,
+    around: Surroundings,
+) -> Commit:
     lake = around.lake
+    commit = _committed(course, header.n, "profiles", spark, around)
+    if commit is not None:
+        return commit
     profiles = lake.read(spark, "profiles")
-    events = accepted_events(spark, lake, header.n, plan.event_types)
-    if not size:
-        events = events.limit(0)
+    arrived = parsed.rows(verdict="accepted") if parsed else 0
+    events = kernel_events(
+        (parsed or Commit(header, ())).read(spark, lake, "events", verdict="accepted"),
+        plan.event_types,
+    )
+    # When most users are touched it is cheaper to write everybody anew, which leaves the table
+    # compact, than to pick out the touched ones; a hand-over looks at everybody in any case.
+    whole = header.handover is not None or arrived >= course.users
     change: PlanDiff | None = None
-    groups = groups_for(size, plan.job.buckets)
+    groups = groups_for(arrived, plan.job.buckets)
+    state = profiles
     if header.handover is not None:
         replaced = header.handover.replaces
         change = diff(around.plan(replaced) if replaced else None, plan)
-        state = profiles
         if header.handover.staged_before is not None:
-            rows = staging(spark, lake, _staging_table(header))
-            state = profiles.unionByName(rows, allowMissingColumns=True)
-        groups = max(groups, plan.job.buckets)
-    else:
+            staged_rows = staging(spark, lake, _staging_table(header))
+            state = profiles.unionByName(staged_rows, allowMissingColumns=True)
+        groups = max(groups, groups_for(course.users, plan.job.buckets))
+    elif not whole:
         touched = events.select("user_id")
         if due:
             touched = touched.union(due_users(profiles, now=header.now, limit=plan.job.due_limit))
-            groups = max(groups, 2)
         state = profiles.join(touched.distinct(), "user_id", "left_semi")
     rows = advanced(
-        events, state, plan=plan, now=header.now, n=header.n, diff=change, groups=groups
+        events,
+        state,
+        plan=plan,
+        now=header.now,
+        n=header.n,
+        diff=change,
+        groups=groups,
+        whole=whole,
     )
-    append_profiles(rows, lake=lake, header=header, buckets=plan.job.buckets)
+    write_profiles(rows, lake=lake, header=header, buckets=plan.job.buckets, whole=whole)
+    commit = newest_commit(spark, lake, "profiles")
+    assert commit is not None, "this batch has just committed to profiles"
+    if whole:
+        course.users, course.appended, course.appends = commit.rows(), 0, 0
+    else:
+        course.appended += commit.rows()
+        course.appends += 1
+    return commit
 
 
 def _staging_table(header: Header) -> str:
@@ -261,7 +305,7 @@ def _publish_activation(
     replaced = header.handover.replaces
     old = around.plan(replaced).versions if replaced else {}
     marker = activation_marker(header.n, header.now, old=old, new=plan.versions)
-    publish_marker(spark, header, around.outlet, marker, around.partitions)
+    publish_marker(spark, around.outlet, marker, around.partitions)
 
 
 def _remember_due(
@@ -288,18 +332,25 @@ def _remember_due(
 
 
 def _keep_up(
-    spark: SparkSession, course: Course, header: Header, plan: Plan, around: Surroundings
+    spark: SparkSession, course: Course, folded: Commit, plan: Plan, around: Surroundings
 ) -> None:
-    lake = around.lake
+    lake, header = around.lake, folded.header
+    course.batches += 1
     if header.handover is not None and header.handover.staged_before is not None:
         drop_staging(spark, lake, _staging_table(header))
-    compact_bucket(
-        spark,
-        lake,
-        bucket=course.batches % plan.job.buckets,
-        now=header.now,
-        horizon_ms=plan.job.horizon_ms,
-    )
+    buckets = plan.job.buckets
+    if course.appends >= COMPACT_EVERY or course.appended * 2 * buckets >= course.users > 0:
+        # One bucket at a time: a full round leaves at most half as many superseded rows as users.
+        if course.appends:
+            course.bucket = (course.bucket + 1) % buckets
+            compact_bucket(
+                spark,
+                lake,
+                bucket=course.bucket,
+                now=header.now,
+                horizon_ms=plan.job.horizon_ms,
+            )
+        course.appended, course.appends = 0, 0
     if course.batches % MERGE_EVERY == 0:
         for name in ("events", "transitions", "quarantine"):
             merge_small_files(spark, lake, name)

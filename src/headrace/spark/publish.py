@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
+from headrace.spark.commits import Commit, newest_commit
 from headrace.spark.header import Header
 from headrace.spark.tables import Lake
 
@@ -44,31 +44,23 @@ class Counts:
     next_due: int | None = None
 
 
-def count_batch(spark: SparkSession, lake: Lake, n: int) -> Counts:
-    """Count the committed rows of batch ``n``."""
-    verdicts = {
-        row["verdict"]: row["count"]
-        for row in lake.read(spark, "events")
-        .where(F.col("n") == n)
-        .groupBy("verdict")
-        .count()
-        .collect()
-    }
+def count_batch(spark: SparkSession, lake: Lake, parsed: Commit | None, folded: Commit) -> Counts:
+    """Count what a batch's two commits hold."""
     row = (
-        lake.read(spark, "profiles")
-        .where(F.col("n") == n)
+        folded.read(spark, lake, "profiles")
         .agg(
-            F.count("*").alias("users"),
+            F.count("folded").alias("users"),
             F.count("changes").alias("messages"),
             F.coalesce(F.sum("duplicates"), F.lit(0)).alias("duplicates"),
             F.min("next_due").alias("next_due"),
         )
         .collect()[0]
     )
+    accepted = parsed.rows(verdict="accepted") if parsed else 0
     return Counts(
-        accepted=verdicts.get("accepted", 0) - row["duplicates"],
+        accepted=accepted - row["duplicates"],
         duplicates=row["duplicates"],
-        quarantined=verdicts.get("rejected", 0),
+        quarantined=parsed.rows(verdict="rejected") if parsed else 0,
         users=row["users"],
         messages=row["messages"],
         next_due=row["next_due"],
@@ -97,75 +89,73 @@ def transitions(changed: DataFrame) -> DataFrame:
 
 
 def publish(
-    spark: SparkSession, lake: Lake, header: Header, counts: Counts, outlet: Outlet
+    spark: SparkSession,
+    lake: Lake,
+    counts: Counts,
+    outlet: Outlet,
+    parsed: Commit | None,
+    folded: Commit,
 ) -> None:
-    """Send batch ``header.n`` on: transitions, memberships, segments, quarantine, dead letters."""
+    """Send a committed batch on: transitions, memberships, segments, quarantine, dead letters."""
     if counts.messages:
-        _publish_changes(spark, lake, header, outlet)
-    if counts.quarantined:
-        _publish_rejected(spark, lake, header, outlet)
+        _publish_changes(spark, lake, folded, outlet)
+    if counts.quarantined and parsed is not None:
+        _publish_rejected(spark, lake, parsed, outlet)
 
 
-def _publish_changes(spark: SparkSession, lake: Lake, header: Header, outlet: Outlet) -> None:
+def _publish_changes(spark: SparkSession, lake: Lake, folded: Commit, outlet: Outlet) -> None:
     changed = (
-        lake.read(spark, "profiles")
-        .where((F.col("n") == header.n) & F.col("changes").isNotNull())
-        .select("user_id", "changes")
+        folded.read(spark, lake, "profiles")
+        .where("changes IS NOT NULL")
+        .select("user_id", "n", "changes")
     )
-    moved = transitions(changed)
-    day = datetime.fromtimestamp(header.now / 1000, UTC).date()
-    _append(moved.withColumn("day", F.lit(day)).coalesce(2), lake.path("transitions"), header)
+    moved = transitions(changed).withColumn("day", F.to_date(F.timestamp_millis("at")))
+    _append(moved.coalesce(2), lake.path("transitions"), folded.header)
     told = changed.select(
         F.lit(outlet.memberships).alias("topic"),
         F.col("user_id").alias("key"),
         F.col("changes").alias("value"),
-        _headers("headrace.memberships", F.concat_ws(":", F.lit(header.n), "user_id")),
+        _headers("headrace.memberships", F.concat_ws(":", "n", "user_id")),
     )
-    latest = (
-        lake.read(spark, "transitions")
-        .where(F.col("n") == header.n)
-        .select(
-            F.lit(outlet.segments).alias("topic"),
-            F.concat_ws("/", "segment", "user_id").alias("key"),
-            F.to_json(
-                F.struct(
-                    "segment",
-                    F.col("user_id").alias("user"),
-                    "version",
-                    (F.col("change") == "enter").alias("member"),
-                    F.col("effective_at").alias("since"),
-                    "n",
-                )
-            ).alias("value"),
-            _headers("headrace.segments", F.col("id")),
-        )
+    commit = newest_commit(spark, lake, "transitions")
+    assert commit is not None, "this batch has just committed to transitions"
+    latest = commit.read(spark, lake, "transitions").select(
+        F.lit(outlet.segments).alias("topic"),
+        F.concat_ws("/", "segment", "user_id").alias("key"),
+        F.to_json(
+            F.struct(
+                "segment",
+                F.col("user_id").alias("user"),
+                "version",
+                (F.col("change") == "enter").alias("member"),
+                F.col("effective_at").alias("since"),
+                "n",
+            )
+        ).alias("value"),
+        _headers("headrace.segments", F.col("id")),
     )
     _send(told.unionByName(latest), outlet)
 
 
-def _publish_rejected(spark: SparkSession, lake: Lake, header: Header, outlet: Outlet) -> None:
+def _publish_rejected(spark: SparkSession, lake: Lake, parsed: Commit, outlet: Outlet) -> None:
     rejected = (
-        lake.read(spark, "events")
-        .where((F.col("n") == header.n) & (F.col("verdict") == "rejected"))
-        .select("reason", "raw", "topic", "partition", "offset", "n", "at", "day")
+        parsed.read(spark, lake, "events", verdict="rejected")
+        .select("reason", "raw", "topic", "partition", "offset", "n", "at")
+        .coalesce(1)
     )
-    _append(rejected.coalesce(1), lake.path("quarantine"), header)
-    send = outlet.dead_letters
-    rejected.select("reason", "raw", "topic", "partition", "offset").coalesce(1).foreachPartition(
-        send
-    )
+    day = F.to_date(F.timestamp_millis("at"))
+    _append(rejected.withColumn("day", day), lake.path("quarantine"), parsed.header)
+    rejected.foreachPartition(outlet.dead_letters)
 
 
-def publish_marker(
-    spark: SparkSession, header: Header, outlet: Outlet, marker: str, partitions: int
-) -> None:
+def publish_marker(spark: SparkSession, outlet: Outlet, marker: str, partitions: int) -> None:
     """Put ``marker`` at the end of every partition of memberships, behind all of batch n."""
     rows = spark.range(partitions).select(
         F.lit(outlet.memberships).alias("topic"),
         F.col("id").cast("int").alias("partition"),
         F.lit("").alias("key"),
         F.lit(marker).alias("value"),
-        _headers("headrace.marker", F.concat_ws(":", F.lit(header.n), "id")),
+        _headers("headrace.marker", F.concat_ws(":", F.lit("activate"), "id")),
     )
     _send(rows, outlet)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import SparkSession
@@ -39,6 +41,9 @@ def open_session(
     Under ``spark-submit`` the master and the jars are already given; a plain Python process
     names them here. What ``spark-submit`` was told wins over our defaults.
     """
+    # Workers run the interpreter that has our packages, one thread of Polars each.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     builder = SparkSession.builder.appName(name)
     if master is not None:
         builder = builder.master(master)

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from headrace.spark.commits import newest_commit
 from headrace.spark.header import GENERATION, Header
 from headrace.spark.offsets import OffsetLog, TopicOffsets
 from headrace.spark.session import plain_session
 from headrace.spark.tables import Lake
-
-# Upkeep commits lie between those of batches; this many versions back there is always a batch.
-COMMITS_LOOKED_AT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +30,13 @@ class Start:
 
 def newest_header(spark: SparkSession, lake: Lake, name: str) -> Header | None:
     """The header of the newest batch that committed to table ``name``."""
-    history = lake.delta(spark, name).history(COMMITS_LOOKED_AT).select("version", "userMetadata")
-    texts = [row["userMetadata"] for row in history.orderBy(F.col("version").desc()).collect()]
-    headers = [Header.from_json(text) for text in texts if text]
-    if headers:
-        return max(headers, key=lambda header: header.n)
-    if len(texts) == COMMITS_LOOKED_AT:
-        every = (
-            lake.delta(spark, name)
-            .history()
-            .select("userMetadata")
-            .where("userMetadata IS NOT NULL")
-        )
-        return max(
-            (Header.from_json(row["userMetadata"]) for row in every.collect()),
-            key=lambda header: header.n,
-            default=None,
-        )
-    return None
+    commit = newest_commit(spark, lake, name)
+    if commit is not None:
+        return commit.header
+    # The log's older entries may be folded into a checkpoint, which the table's history knows.
+    history = lake.delta(spark, name).history().select("userMetadata")
+    texts = (row["userMetadata"] for row in history.where("userMetadata IS NOT NULL").collect())
+    return max(map(Header.from_json, texts), key=lambda header: header.n, default=None)
 
 
 def decide_start(

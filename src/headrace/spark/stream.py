@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import DataStreamReader
 
 from headrace.errors import OperatorError
 from headrace.spark.offsets import TopicOffsets
@@ -50,7 +51,9 @@ def open_rows(spark: SparkSession, inlet: Inlet, starting: TopicOffsets | None) 
     )
 
 
-def _topic(spark: SparkSession, inlet: Inlet, topic: str, starting: TopicOffsets | None):  # type: ignore[no-untyped-def]  # a DataStreamReader
+def _topic(
+    spark: SparkSession, inlet: Inlet, topic: str, starting: TopicOffsets | None
+) -> DataStreamReader:
     at = (starting or {}).get(topic)
     offsets = "earliest" if at is None else json.dumps({topic: {str(p): o for p, o in at.items()}})
     return (

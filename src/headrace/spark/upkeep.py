@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from headrace.engine.compact import compact
-from headrace.spark.fold import STATE, STATE_COLUMNS, user_hash
+from headrace.spark.fold import STATE, STATE_COLUMNS
 from headrace.spark.session import plain_session
 from headrace.spark.tables import Lake
 
