@@ -58,12 +58,17 @@ class Stage:
         return Stage(home, load_settings(None, flags={"home": str(home)}), Children(home))
 
     @staticmethod
-    def clear(home: Path) -> None:
-        """End what an earlier run left, and take its data away."""
+    def halt(home: Path) -> None:
+        """End everything that runs under ``home``."""
         children = Children(home)
         for name in (STREAM, LOADER):
             children.stop(name)
         embedded.down(home)
+
+    @staticmethod
+    def clear(home: Path) -> None:
+        """End what an earlier run left, and take its data away."""
+        Stage.halt(home)
         shutil.rmtree(home, ignore_errors=True)
 
     @property
