@@ -9,9 +9,11 @@ fail() {
   exit 1
 }
 
-# A uv on PATH is used; else one is installed into a folder of its own.
+# A uv on PATH is used if it is not too old; else one is installed into a folder of its own.
+oldest_uv=0.12 # older ones read uv.lock as out of date
 find_uv() {
-  if command -v uv > /dev/null; then
+  if command -v uv > /dev/null &&
+    printf '%s\n' "$oldest_uv" "$(uv --version | cut -d' ' -f2)" | sort -V -C; then
     uv=uv
     return
   fi
@@ -26,7 +28,7 @@ find_uv() {
     cat .cache/uv.log >&2
     fail "$python cannot make virtual environments; Debian: apt install python3-venv"
   }
-  .cache/uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1' ||
+  .cache/uv/bin/pip install --quiet --disable-pip-version-check "uv>=$oldest_uv,<1" ||
     fail "cannot install uv; install it yourself (it is then found on PATH)"
 }
 
