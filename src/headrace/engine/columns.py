@@ -196,7 +196,7 @@ def compare(column: Column, type_: FieldType, operator: Operator, value: Value) 
         if line is None or line == "age":
             raise InternalError(f"{operator!r} {value!r} in a filter")
         negated, cuts = cuts_of(operator, value, line)
-        return on_line(column.values, cuts) != negated
+        return on_line(column.values, cuts) ^ np.bool_(negated)
     test = test_of(type_, operator, value)
     answers = [passes_missing(operator, value), *(test(one) for one in column.distinct[1:])]
     passes: Bools = np.array(answers, np.bool_)[column.codes]

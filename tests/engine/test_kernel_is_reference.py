@@ -1,0 +1,140 @@
+"""The kernel says what the reference says: on files, and as a stream cut and shuffled at random."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headrace.engine.evaluate import evaluate
+from headrace.engine.history import stage
+from headrace.plan.diff import bridge, diff
+from headrace.plan.registry import MemoryRegistry
+from headrace.rules.reference import reference_members
+from strategies import AT, CATALOG, Case, cases, edges
+from streams import Stream, cut, facts_of, plan_of, shuffled, touch
+
+quick = settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)  # cases are large, machines are shared
+
+
+def randoms() -> st.SearchStrategy[Random]:
+    return st.randoms(use_true_random=False, note_method_calls=False)
+
+
+def instants(case: Case, count: int, random: Random) -> list[int]:
+    """Batch nows: growing, near the edges of the rules, the last one the case's own."""
+    near = [one for one in edges(case.segments, case.at) if one <= case.at]
+    return [*sorted(random.choice(near) for _ in range(count - 1)), case.at]
+
+
+@quick
+@given(cases())
+def test_files_give_the_same_members_and_the_same_bad_lines(case: Case) -> None:
+    bad: list[tuple[int, str]] = []
+    expected_bad: list[tuple[int, str]] = []
+    found = evaluate(
+        case.lines, case.segments, CATALOG, case.at, on_bad_line=lambda *one: bad.append(one)
+    )
+    expected = reference_members(
+        case.lines,
+        case.segments,
+        CATALOG,
+        case.at,
+        on_bad_line=lambda *one: expected_bad.append(one),
+    )
+    assert found == expected
+    assert bad == expected_bad
+
+
+@quick
+@given(cases(), st.integers(1, 6), randoms())
+def test_any_cut_of_the_same_facts_ends_in_the_reference(
+    case: Case, count: int, random: Random
+) -> None:
+    expected = reference_members(case.lines, case.segments, CATALOG, case.at)
+    facts = facts_of(case.lines, CATALOG, case.at)
+    stream = Stream(plan_of(case.segments, CATALOG))
+    nows = instants(case, count, random)
+    for batch, now in zip(cut(facts, count, random), nows, strict=True):
+        again = cut(pa.concat_tables([stream.history, batch]), 2, random)[0]
+        again = again.filter(pa.compute.is_valid(again["event_id"]))
+        stream.batch(pa.concat_tables([batch, again]), now, full=random.random() < 0.2)
+        if random.random() < 0.3:
+            stream.compact(now)
+    while stream.batch(facts.slice(0, 0), case.at).num_rows:
+        pass
+    assert stream.members() == expected
+    assert sorted(stream.replayed) == expected
+    assert sum(stream.counted.values()) == len(stream.history)
+
+
+@quick
+@given(cases(), randoms())
+def test_state_does_not_depend_on_how_facts_were_cut(case: Case, random: Random) -> None:
+    facts = facts_of(case.lines, CATALOG, case.at)
+    users = sorted(set(facts["user_id"].to_pylist()))
+    states = []
+    for count in (1, random.randint(2, 5)):
+        stream = Stream(plan_of(case.segments, CATALOG))
+        for batch, now in zip(
+            cut(facts, count, random), instants(case, count, random), strict=True
+        ):
+            stream.batch(batch, now)
+        stream.batch(touch(users, case.at), case.at)
+        states.append(stream.state())
+    assert states[0] == states[1]
+
+
+@quick
+@given(cases(), st.integers(0, 3), randoms())
+def test_a_plan_that_came_later_with_staged_history_is_as_if_it_always_was(
+    case: Case, early: int, random: Random
+) -> None:
+    expected = reference_members(case.lines, case.segments, CATALOG, case.at)
+    facts = facts_of(case.lines, CATALOG, case.at)
+    registry = MemoryRegistry()
+    # Before: some segments missing, the first one meaning something else.
+    first = case.segments[:early]
+    if first and random.random() < 0.5:
+        first = (type(first[0])(id=first[0].id, condition=case.segments[-1].condition), *first[1:])
+    extra = type(case.segments[0])(id="old", condition=case.segments[0].condition)
+    old = plan_of([*first, extra], CATALOG, registry, version=1)
+    new = plan_of(case.segments, CATALOG, registry, version=2)
+    nows = instants(case, 4, random)
+    batches = cut(facts, 4, random)
+    stream = Stream(old)
+    stream.batch(batches[0], nows[0])
+    stream.batch(batches[1], nows[1])
+    before, since = stream.history, nows[1]
+    stream.batch(batches[2], nows[2], plan=bridge(old, new))
+    change = diff(old, new)
+    staged = stage(
+        shuffled(before, random), plan=new, slots=frozenset(change.added_slots), now=since, n=2
+    )
+    stream.batch(batches[3], nows[3], plan=new, diff=change, staged=staged)
+    while stream.batch(facts.slice(0, 0), case.at).num_rows:
+        pass
+    assert stream.members() == expected
+    assert sorted(stream.replayed) == expected
+
+
+@quick
+@given(cases())
+def test_sharing_changes_nothing(case: Case) -> None:
+    together = evaluate(case.lines, case.segments, CATALOG, case.at)
+    alone = [
+        pair
+        for segment in case.segments
+        for pair in evaluate(case.lines, [segment], CATALOG, case.at)
+    ]
+    assert together == sorted(alone)
+
+
+@pytest.mark.parametrize("at", [AT])
+def test_nothing_is_nobody(at: int) -> None:
+    assert evaluate([], [], CATALOG, at) == []

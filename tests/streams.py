@@ -1,0 +1,158 @@
+"""A stream without servers: facts cut into batches, state rows kept as a table keeps them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from headrace.engine.advance import advance
+from headrace.engine.compact import compact
+from headrace.engine.door import admit
+from headrace.engine.evaluate import without_repeats
+from headrace.engine.identity import apply_identities, resolve
+from headrace.engine.state import FACTS_SCHEMA, empty_state, members_of
+from headrace.plan.build import SegmentVersion, build_plan
+from headrace.plan.diff import PlanDiff
+from headrace.plan.model import JobParameters, Plan
+from headrace.plan.registry import MemoryRegistry
+from headrace.rules.catalog import Catalog
+from headrace.rules.model import Segment
+
+
+def raw(lines: Sequence[bytes | None]) -> pa.Table:
+    size = len(lines)
+    return pa.table(
+        {
+            "value": pa.array(lines, pa.binary()),
+            "topic": pa.array(["events.v1"] * size, pa.string()),
+            "partition": pa.array([0] * size, pa.int32()),
+            "offset": pa.array(range(size), pa.int64()),
+        }
+    )
+
+
+def facts_of(lines: Sequence[bytes], catalog: Catalog, at: int) -> pa.Table:
+    """What a file's lines come to under the identities at its end: FACTS_SCHEMA, no repeats."""
+    events = admit(raw(lines), catalog=catalog, now=None, retention_ms=None)
+    keep = [v == "accepted" and t <= at for v, t in _both(events, "verdict", "ts")]
+    events = without_repeats(events.filter(pa.array(keep, pa.bool_())))
+    events = events.append_column("at", pa.array(np.full(len(events), at), pa.int64()))
+    return apply_identities(events, resolve(events, at=at))
+
+
+def _both(table: pa.Table, *names: str) -> zip[tuple[Any, ...]]:
+    return zip(*(table[name].to_pylist() for name in names), strict=True)
+
+
+def plan_of(
+    segments: Sequence[Segment],
+    catalog: Catalog,
+    registry: MemoryRegistry | None = None,
+    version: int = 1,
+) -> Plan:
+    return build_plan(
+        [SegmentVersion(segment, version) for segment in segments],
+        catalog,
+        registry or MemoryRegistry(),
+        JobParameters(),
+    )
+
+
+class Stream:
+    """Feeds `advance` and keeps what it returns."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.rows = empty_state()
+        self.n = 0
+        self.history = FACTS_SCHEMA.empty_table()
+        self.replayed: set[tuple[str, str]] = set()
+        self.messages: list[dict[str, Any]] = []
+        self.counted: Counter[str] = Counter()
+
+    def batch(
+        self,
+        facts: pa.Table,
+        now: int,
+        *,
+        plan: Plan | None = None,
+        diff: PlanDiff | None = None,
+        staged: pa.Table | None = None,
+        full: bool = False,
+    ) -> pa.Table:
+        self.n += 1
+        self.plan = plan or self.plan
+        place = facts.schema.get_field_index("at")
+        facts = facts.set_column(place, "at", pa.array([now] * len(facts), pa.int64()))
+        state = pa.concat_tables([self.rows, staged]) if staged is not None else self.rows
+        out = advance(state, facts, plan=self.plan, now=now, n=self.n, diff=diff, full=full)
+        self.rows = pa.concat_tables([self.rows, out])
+        self.history = pa.concat_tables([self.history, facts.cast(FACTS_SCHEMA)])
+        self._listen(out)
+        return out
+
+    def compact(self, now: int) -> None:
+        self.rows = compact(self.rows, now=now, horizon_ms=self.plan.job.horizon_ms)
+
+    def _listen(self, out: pa.Table) -> None:
+        self.counted["duplicates"] += sum(out["duplicates"].to_pylist())
+        self.counted["folded"] += sum(out["folded"].to_pylist())
+        for text in out["changes"].to_pylist():
+            if text is None:
+                continue
+            message = orjson.loads(text)
+            self.messages.append(message)
+            for change in message["changes"]:
+                pair = change["segment"], message["user"]
+                entering = change["change"] == "enter"
+                assert (pair in self.replayed) != entering, "a transition that is none"
+                (self.replayed.add if entering else self.replayed.discard)(pair)
+
+    def latest(self) -> pa.Table:
+        return compact(self.rows, now=0, horizon_ms=0)
+
+    def members(self) -> list[tuple[str, str]]:
+        names = {p.version_id: p.segment for p in self.plan.programs}
+        found = members_of(self.latest(), self.plan)
+        return sorted((names[v], u) for u, v in _both(found, "user_id", "version_id"))
+
+    def state(self) -> dict[str, tuple[Any, ...]]:
+        """What must not depend on how facts were cut into batches."""
+        names = ("traits", "tiles", "members", "pending", "next_due")
+        return {row[0]: row[1:] for row in _both(self.latest(), "user_id", *names)}
+
+
+def shuffled(facts: pa.Table, random: Random) -> pa.Table:
+    order = list(range(len(facts)))
+    random.shuffle(order)
+    return facts.take(pa.array(order, pa.int64()))
+
+
+def cut(facts: pa.Table, count: int, random: Random) -> list[pa.Table]:
+    """``facts`` in random order in ``count`` batches, offsets ascending as a broker gives them."""
+    facts = shuffled(facts, random)
+    facts = facts.set_column(
+        facts.schema.get_field_index("offset"), "offset", pa.array(range(len(facts)), pa.int64())
+    )
+    edges = sorted(random.randint(0, len(facts)) for _ in range(count - 1))
+    starts = [0, *edges]
+    ends = [*edges, len(facts)]
+    return [facts.slice(a, b - a) for a, b in zip(starts, ends, strict=True)]
+
+
+def touch(users: Sequence[str], ts: int) -> pa.Table:
+    """One event that no rule looks at for each user, so that every state is written anew."""
+    rows = [
+        {
+            "user_id": user, "sent_id": user, "event_id": f"touch-{ts}", "type": "touched",
+            "ts": ts, "properties": "{}", "partition": 0, "offset": 0, "at": ts,
+        }
+        for user in users
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=FACTS_SCHEMA)
