@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -17,6 +17,11 @@ from headrace.messages.memberships import Activation, UserChanges
 # A generation nobody has touched for this long belongs to a process that died.
 ABANDONED_AFTER = HOUR
 SCAN_STEP = 2_000
+
+
+# A partition that passes a marker waits for the others, is the last, or meets an old one again.
+Passing = Literal["waits", "last", "again"]
+PASSING: Mapping[str, Passing] = {"waiting": "waits", "active": "last", "past": "again"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +177,10 @@ class Writer:
         _check(answer, generation)
         return Applied(int(answer[1]), int(answer[2]))
 
-    def activate(self, generation: str, marker: Activation, step: Step, *, partitions: int) -> bool:
-        """A partition passes ``marker``. False: others have not yet, and this one must wait."""
+    def activate(
+        self, generation: str, marker: Activation, step: Step, *, partitions: int
+    ) -> Passing:
+        """A partition passes ``marker``; when it is the last, readers see the new versions."""
         value = {
             "place": [step.partition, str(step.start), str(step.end)],
             "partitions": partitions,
@@ -183,7 +190,7 @@ class Writer:
         }
         answer = self._run("activate", generation, orjson.dumps(value))
         _check(answer, generation)
-        return bool(answer[0] != "waiting")
+        return PASSING[answer[0]]
 
     def condemn(self, generation: str) -> None:
         """Let nobody read ``generation`` any more: something in it was lost."""

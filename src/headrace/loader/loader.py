@@ -190,8 +190,8 @@ class Loader:
             self._has_beats = self._has_beats or bool(batch.beats)
             self._witness.applied(done.applied, done.skipped, time.perf_counter() - started)
         for step, marker in batch.markers:
-            is_last = self._writer.activate(course.generation, marker, step, partitions=partitions)
-            course.queues.pass_marker(step, is_last=is_last)
+            passing = self._writer.activate(course.generation, marker, step, partitions=partitions)
+            course.queues.pass_marker(step, passing)
 
     def _bury_bad(self, batch: Batch) -> None:
         letters = [

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from headrace.cache.writer import Step
+from headrace.cache.writer import Passing, Step
 from headrace.clock import Instant
 from headrace.kafka.client import Record
 from headrace.messages.codec import BadMessage
@@ -93,10 +93,10 @@ class Queues:
                 return message
         return None
 
-    def pass_marker(self, step: Step, *, is_last: bool) -> None:
+    def pass_marker(self, step: Step, passing: Passing) -> None:
         """The partition is behind the marker; the last one lets all of them go on."""
         self._next[step.partition] = step.end
-        if is_last:
-            self.waiting.clear()
-        else:
+        if passing == "waits":
             self.waiting.add(step.partition)
+        elif passing == "last":
+            self.waiting.clear()
