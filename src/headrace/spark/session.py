@@ -12,8 +12,6 @@ TXN_APP_ID = "headrace"
 
 SETTINGS: Mapping[str, str] = {
     "spark.sql.session.timeZone": "UTC",
-    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     # Delta's own state jobs run 50 tasks otherwise: seconds of scheduling for each commit.
     "spark.databricks.delta.snapshotPartitions": "2",
     # Writers keep one file per partition value open instead of sorting every task's rows first.
@@ -28,6 +26,11 @@ SETTINGS: Mapping[str, str] = {
     "spark.ui.showConsoleProgress": "false",
 }
 
+DELTA: Mapping[str, str] = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+
 
 def open_session(
     name: str,
@@ -35,8 +38,9 @@ def open_session(
     master: str | None = None,
     jars: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
+    tables: bool = True,
 ) -> SparkSession:
-    """The session of this process.
+    """The session of this process; one without tables needs no jars and gets no Delta.
 
     Under ``spark-submit`` the master and the jars are already given; a plain Python process
     names them here. What ``spark-submit`` was told wins over our defaults.
@@ -49,7 +53,7 @@ def open_session(
         builder = builder.master(master)
     if jars:
         builder = builder.config("spark.jars", ",".join(jars))
-    for key, value in {**SETTINGS, **(settings or {})}.items():
+    for key, value in {**SETTINGS, **(DELTA if tables else {}), **(settings or {})}.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
