@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,17 @@ from typer.exceptions import TyperException
 from headrace.cli.invocation import Invocation
 from headrace.errors import HeadraceError, InternalError
 
-GROUPS = ("servers", "rules", "publish", "data", "demo", "doctor", "config")
+# Files of commands, and the commands of each. Only the file of the command at hand is imported:
+# the libraries behind all of them take seconds.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "servers": ("up", "down", "status"),
+    "rules": ("validate", "test", "evaluate"),
+    "publish": ("plan", "apply"),
+    "data": ("reload",),
+    "demo": ("demo",),
+    "doctor": ("doctor",),
+    "config": ("config",),
+}
 
 # Options of every command: taken wherever they stand, so that `headrace up --home X` works too.
 GLOBAL_WITH_VALUE = ("--target", "--home")
@@ -29,8 +39,8 @@ GLOBAL_ALONE = ("--no-color",)
 WELL, REFUSED, CRASHED, INTERRUPTED = 0, 1, 2, 130
 
 
-def build_app() -> typer.Typer:
-    """The whole command line."""
+def build_app(command: str | None = None) -> typer.Typer:
+    """The command line: the group of ``command`` alone, or all of it where that is no command."""
     app = typer.Typer(
         name="headrace",
         help="Customer segments as rules, kept true while events stream in.",
@@ -39,7 +49,8 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_globals)
-    for group in GROUPS:
+    wanted = [group for group, commands in GROUPS.items() if command in commands] or GROUPS
+    for group in wanted:
         try:
             import_module(f"headrace.cli.{group}").register(app)
         except ModuleNotFoundError as error:  # LANDING: goes when all groups are there
@@ -47,6 +58,12 @@ def build_app() -> typer.Typer:
                 raise
             print(f"headrace: no {group} commands yet: {error}", file=sys.stderr)
     return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"headrace {version('headrace')}")
+        raise typer.Exit
 
 
 def _globals(
@@ -58,23 +75,25 @@ def _globals(
         Path | None, typer.Option(help="Data, logs and pids (default: .headrace).")
     ] = None,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False,
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
     ] = False,
 ) -> None:
-    if show_version:
-        typer.echo(f"headrace {version('headrace')}")
-        raise typer.Exit
     context.obj = Invocation(target=target, home=home, color=not no_color)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    words = _globals_first(sys.argv[1:] if arguments is None else arguments)
+    first, rest = _globals_apart(sys.argv[1:] if arguments is None else arguments)
+    words = [*first, *rest]
     if "--no-color" in words:
         os.environ["NO_COLOR"] = "1"  # for what prints before the options are read, as help does
     try:
-        result = build_app()(words, prog_name="headrace", standalone_mode=False)
+        command = next((word for word in rest if not word.startswith("-")), None)
+        result = build_app(command)(words, prog_name="headrace", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else WELL
     except TyperException as error:
@@ -106,7 +125,8 @@ def _say(text: str) -> None:
     print(f"headrace: {text}", file=sys.stderr)
 
 
-def _globals_first(words: Sequence[str]) -> list[str]:
+def _globals_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Global options, wherever they stand, and everything else."""
     first: list[str] = []
     rest: list[str] = []
     waiting = iter(words)
@@ -119,4 +139,4 @@ def _globals_first(words: Sequence[str]) -> list[str]:
             first += [word, *(value for value in [next(waiting, None)] if value is not None)]
         else:
             rest.append(word)
-    return [*first, *rest]
+    return first, rest

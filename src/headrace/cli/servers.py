@@ -54,7 +54,8 @@ def start(invocation: Invocation, *, servers_only: bool = False) -> Settings:
     prepare(settings)
     if not servers_only:
         loaded = invocation.loaded
-        start_services(settings, root=loaded.root, target=loaded.target)
+        fixed = loaded.origins["api_port"] not in ("default", "embedded server")
+        start_services(settings, root=loaded.root, target=loaded.target, fixed_port=fixed)
         settings = Invocation(invocation.target, before.home, invocation.color).settings
     return settings
 

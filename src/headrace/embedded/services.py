@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.embedded.children import Children, log_tail, write_private
+from headrace.embedded.children import Children, log_tail, make_private, write_private
 from headrace.embedded.ports import LOOPBACK, choose_port
 from headrace.embedded.servers import NAMES as SERVER_NAMES
 from headrace.embedded.servers import SERVERS_FILE
@@ -56,12 +56,21 @@ class ServiceStatus:
     log: str
 
 
-def start_services(settings: Settings, *, root: Path, target: str) -> tuple[str, ...]:
-    """Start those that do not run; the names of those started. The API answers on return."""
+def start_services(
+    settings: Settings, *, root: Path, target: str, fixed_port: bool = False
+) -> tuple[str, ...]:
+    """Start those that do not run; the names of those started. The API answers on return.
+
+    Its port gives way to a free one if it is taken, unless it is ``fixed_port``: asked for.
+    """
+    make_private(settings.home)
+    make_private(settings.home / "run")
     children = Children(settings.home)
     absent = [service for service in SERVICES if children.alive(service.name) is None]
     if any(service.name == "serve" for service in absent):
         port = choose_port(settings.api_port)
+        if fixed_port and port != settings.api_port:
+            raise OperatorError(f"port {settings.api_port} is taken; set another as api_port")
         _note_port(settings.home, port)
     environment = {"HEADRACE_HOME": str(settings.home), "HEADRACE_TARGET": target}
     processes = []
