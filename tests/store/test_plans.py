@@ -48,7 +48,10 @@ def test_since_which_batch(store: Store) -> None:
     for plan, batch in [(HASH, 5), (HASH, 5), (other, 9 + (1 << 40))]:
         store.record_execution("stream", plan, batch)
     running = store.running_plan("stream")
-    assert running is not None and (running.plan_hash, running.since_batch) == (other, 9 + (1 << 40))
+    assert running is not None and (running.plan_hash, running.since_batch) == (
+        other,
+        9 + (1 << 40),
+    )
     earlier = store.execution_of("stream", HASH)
     assert earlier is not None and earlier.since_batch == 5
 

@@ -28,17 +28,13 @@ class Publication:
     plan: Plan
     before: Plan | None
     change: PlanDiff
+    is_new_plan: bool
     warning: str = ""
 
     @property
     def is_empty(self) -> bool:
         """Rules and plan were the same already."""
         return self.applied.is_empty and not self.is_new_plan
-
-    @property
-    def is_new_plan(self) -> bool:
-        """The job should run another plan than before."""
-        return self.before is None or self.before.hash != self.plan.hash
 
 
 def publish(
@@ -56,18 +52,25 @@ def publish(
     All in one transaction: a broken rule, or a plan that cannot be built, leaves everything as it
     was. The notice on control.v1 comes after; the job finds the plan in Postgres without it.
     """
+    job = job_parameters(settings)
     with store.publishing(dry_run=dry_run) as edition:
         target = edition.target(JOB)
-        applied = edition.apply(rules, author=author, reason=reason, prune=prune)
-        plan = build_plan(
-            applied.active, applied.catalog, edition.registry, job_parameters(settings)
+        applied = edition.apply(
+            rules, author=author, reason=reason, prune=prune, retention=job.retention_ms
         )
-        edition.aim(JOB, plan.to_json(), author=author)
+        plan = build_plan(applied.active, applied.catalog, edition.registry, job)
+        # The first version starts the job; a project without any has nothing to run.
+        wanted = bool(applied.active) or target is not None
+        is_new = wanted and edition.aim(JOB, plan.to_json(), author=author)
     before = Plan.from_json(target.text) if target else None
-    publication = Publication(applied=applied, plan=plan, before=before, change=diff(before, plan))
-    if dry_run or not publication.is_new_plan:
-        return publication
-    return _announced(publication, settings)
+    publication = Publication(
+        applied=applied,
+        plan=plan,
+        before=before,
+        change=diff(before, plan),
+        is_new_plan=is_new,
+    )
+    return publication if dry_run or not is_new else _announced(publication, settings)
 
 
 def job_parameters(settings: Settings) -> JobParameters:

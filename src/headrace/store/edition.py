@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from headrace.errors import Problem, RuleError
+from headrace.errors import Problem
 from headrace.plan.build import SegmentVersion
 from headrace.rules.catalog import Catalog
-from headrace.rules.checks import check
+from headrace.rules.checks import RETENTION, check
 from headrace.rules.model import Segment
 from headrace.rules.source import Places, Rules
 from headrace.rules.yaml import canonical
@@ -48,7 +48,15 @@ class Edition:
         self._connection = connection
         self.registry = PostgresRegistry(connection)
 
-    def apply(self, rules: Rules, *, author: str, reason: str, prune: bool = False) -> Applied:
+    def apply(
+        self,
+        rules: Rules,
+        *,
+        author: str,
+        reason: str,
+        prune: bool = False,
+        retention: int = RETENTION,
+    ) -> Applied:
         """Make ``rules`` the active ones; RuleError with every problem if any is broken.
 
         Segments that ``rules`` does not name stay as they are, unless ``prune`` retires them; the
@@ -59,7 +67,7 @@ class Edition:
         texts = {segment.id: canonical(segment) for segment in rules.segments}
         kept = {} if prune else {v.segment_id: v for v in before if v.segment_id not in texts}
         kept_segments = tuple(version.segment for version in kept.values())
-        warnings = _checked(rules, kept, kept_segments)
+        warnings = _checked(rules, kept, kept_segments, retention)
 
         edits = versions.activate(
             connection, texts, before=before, prune=prune, author=author, reason=reason
@@ -109,16 +117,17 @@ class Edition:
 
 
 def _checked(
-    rules: Rules, kept: dict[str, StoredVersion], segments: tuple[Segment, ...]
+    rules: Rules, kept: dict[str, StoredVersion], segments: tuple[Segment, ...], retention: int
 ) -> tuple[Problem, ...]:
     """Check the rules together with the segments they leave alone; the warnings."""
+    rules.require()
     places = {id: Places(version.place) for id, version in kept.items()}
     whole = Rules(rules.catalog, (*rules.segments, *segments), places={**places, **rules.places})
-    problems = tuple(dict.fromkeys((*rules.problems, *check(whole))))
-    errors = [problem for problem in problems if problem.severity == "error"]
-    if errors:
-        raise RuleError(errors)
-    return problems
+    found = Rules(
+        rules.catalog,
+        problems=tuple(dict.fromkeys((*rules.problems, *check(whole, retention=retention)))),
+    )
+    return found.require().problems
 
 
 def _catalog_entries(before: str | None, after: str) -> list[Entry]:

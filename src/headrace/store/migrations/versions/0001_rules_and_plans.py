@@ -180,6 +180,11 @@ def upgrade() -> None:
             f"CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON {quoted}.{table} "
             f"FOR EACH ROW EXECUTE FUNCTION {quoted}.refuse_change()"
         )
+    for table in ("segment_versions", "plans", "audit", "catalogs", "registry"):
+        op.execute(
+            f"CREATE TRIGGER kept BEFORE TRUNCATE ON {quoted}.{table} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {quoted}.refuse_change()"
+        )
 
 
 def downgrade() -> None:
