@@ -1,0 +1,132 @@
+"""Every command of the README, in its order, in a project of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = [(language, text) for language, text in FENCED.findall(README)]
+COMMANDS = [text for language, text in BLOCKS if language == "bash"]
+API = "http://127.0.0.1:8080"
+
+# What the memberships need, from the event in Kafka to Redis, a cold Spark included.
+SOON = 180
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder like the repository, whose .headrace is its own."""
+
+    root: Path
+
+    def run(self, script, timeout=300):
+        """Run the lines of one block as a reader would, stopping at the first that fails."""
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", self.adapted(script)],
+            cwd=self.root,
+            env={**os.environ, "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,  # the test shows both outputs
+        )
+
+    def adapted(self, script):
+        """The same commands, for this machine: our folder and port, and make only pretends."""
+        script = script.replace("/tmp/", f"{self.root}/").replace(API, self.api())
+        script = script.replace("curl -s ", "curl -sS --fail-with-body ")
+        return re.sub(r"^make ", "make --dry-run ", script, flags=re.MULTILINE)
+
+    def api(self):
+        """Where `headrace up` put the API."""
+        try:
+            notes = json.loads((self.root / ".headrace/run/servers.json").read_text())
+        except FileNotFoundError:
+            return API
+        return f"http://127.0.0.1:{notes.get('api_port', 8080)}"
+
+    def segments_of(self, user):
+        """What the API says; nothing while it does not know the user yet."""
+        try:
+            with urllib.request.urlopen(f"{self.api()}/v1/users/{user}/segments", timeout=5) as got:
+                return got.read().decode()
+        except OSError:
+            return ""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    root = tmp_path_factory.mktemp("readme")
+    for folder in ("rules", "conf"):
+        shutil.copytree(ROOT / folder, root / folder)
+    for name in ("Makefile", "setup.sh", "spark-submit.sh", "jobs", "serving", "src", "uv.lock"):
+        (root / name).symlink_to(ROOT / name)
+    rule = next(text for language, text in BLOCKS if language == "yaml")
+    (root / "rules/segments/big_spenders.yaml").write_text(rule)
+    place = Project(root)
+    yield place
+    place.run("headrace down")
+
+
+def name(block):
+    return next(line for line in block.splitlines() if line)[:60]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("block", COMMANDS, ids=name)
+def test_the_commands_work(project, block):
+    if "/v1/users/ann" in block:
+        wait_for(lambda: "big_spenders" in project.segments_of("ann"))
+    done = project.run(block)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    for sign in EXPECTED:
+        if sign in block:
+            assert re.search(EXPECTED[sign], done.stdout), done.stdout
+
+
+# What a reader is promised to see.
+EXPECTED = {
+    "headrace validate": r"15 segments, no errors",
+    "--engine spark": r"(?s)^(segment,user_id\n.*big_spenders,ann\n.*)\1\1$",
+    "--explain": r"ann is in big_spenders",
+    "/v1/segments/big_ticket/members": r"ann",
+    "recompute_segments.py": r"(?m)^0 differences in",
+}
+
+
+def wait_for(holds):
+    until = time.monotonic() + SOON
+    while not holds():
+        assert time.monotonic() < until, "not in time"
+        time.sleep(1)
+
+
+def test_the_project_is_left_as_found(project):
+    left = subprocess.run(
+        ["pgrep", "-f", str(project.root)], capture_output=True, text=True, check=False
+    )
+    assert left.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        set(
+            re.findall(r"`((?:docs|dags|notebooks|serving|jobs|rules|tests|src)/[\w./-]+)`", README)
+        )
+    ),
+)
+def test_what_it_points_to_exists(path):
+    assert (ROOT / path).exists() or path == "rules/segments/big_spenders.yaml"
