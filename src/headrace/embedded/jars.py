@@ -1,6 +1,6 @@
 """Jars by ``jars.lock``: fetched once into a cache, never used with another sha256 than locked.
 
-``python -m headrace.embedded.jars`` fetches what is missing; ``make setup`` calls it.
+``python -m headrace.embedded`` fetches what is missing; ``make setup`` calls it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import hashlib
 import http.client
 import os
 import re
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -199,22 +198,3 @@ def _verify(jar: Jar, path: Path) -> None:
             f"{path} is not the jar in jars.lock: its sha256 is {found}, not {jar.sha256};"
             " delete the file to have it fetched again"
         )
-
-
-def main() -> int:
-    """Fetch every locked jar; silent when nothing is missing."""
-    settings = load_settings()
-    count = len(missing(settings))
-    started = time.monotonic()
-    fetch(settings, locked())
-    if count:
-        seconds = time.monotonic() - started
-        sys.stderr.write(f"{count} jars fetched into {cache_folder(settings)} in {seconds:.1f} s\n")
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except OperatorError as error:
-        sys.exit(f"headrace: {error}")
