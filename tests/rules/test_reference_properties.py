@@ -6,11 +6,11 @@ import random
 from collections.abc import Iterable
 
 from hypothesis import HealthCheck, given, settings
-from strategies import CATALOG, Case, cases, segments
 
 from headrace.rules.model import Segment
 from headrace.rules.reference import reference_members
 from headrace.rules.yaml import canonical, content_hash, parse_segment, print_segment
+from strategies import CATALOG, Case, cases, segments
 
 SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
