@@ -13,6 +13,7 @@ import psutil
 import psycopg2
 import pytest
 import redis
+from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from headrace.embedded import Servers, down, running, status, up
@@ -21,7 +22,6 @@ from headrace.embedded.ports import choose_port, free_port, is_free
 from headrace.embedded.servers import NAMES
 from headrace.errors import OperatorError
 from headrace.settings import Settings
-from kafka import KafkaAdminClient
 
 
 @pytest.fixture(scope="module")
