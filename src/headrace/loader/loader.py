@@ -30,8 +30,8 @@ BAD_STREAK = 100
 class Witness(Protocol):
     """Hears what happens: logs and metrics."""
 
-    def applied(self, messages: int, skipped: int, seconds: float) -> None:
-        """A batch is in Redis."""
+    def applied(self, messages: int, skipped: int, delay: int | None) -> None:
+        """A batch is in Redis, ``delay`` ms after the now of its newest message."""
 
     def rejected(self, letter: DeadLetter) -> None:
         """A message went to the dead-letter topic."""
@@ -179,7 +179,6 @@ class Loader:
         if batch.bad:
             self._bury_bad(batch)
         if batch.steps:
-            started = time.perf_counter()
             done = self._writer.apply(
                 course.generation,
                 batch.messages,
@@ -188,7 +187,9 @@ class Loader:
                 partitions=partitions,
             )
             self._has_beats = self._has_beats or bool(batch.beats)
-            self._witness.applied(done.applied, done.skipped, time.perf_counter() - started)
+            newest = max((message.at for message in batch.messages), default=None)
+            delay = None if newest is None else self._clock() - newest
+            self._witness.applied(done.applied, done.skipped, delay)
         for step, marker in batch.markers:
             passing = self._writer.activate(course.generation, marker, step, partitions=partitions)
             course.queues.pass_marker(step, passing)

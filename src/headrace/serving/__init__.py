@@ -1,0 +1,1 @@
+"""The HTTP API: who is in which segment, by user and by segment."""

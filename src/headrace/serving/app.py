@@ -1,0 +1,89 @@
+"""The app: ports in, ASGI out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+
+from headrace.clock import Clock, system_clock
+from headrace.metrics import Metrics
+from headrace.serving import problems
+from headrace.serving.edge import BodyLimit, Measured, RawUserPaths
+from headrace.serving.ports import Memberships, Segments
+from headrace.serving.problems import ProblemBody
+from headrace.serving.routes import health, segments, users
+
+# 1,000 ids of 256 characters of 4 bytes fit, if written plainly.
+BODY_LIMIT = 2 << 20
+BODY_SECONDS = 10.0
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+DESCRIPTION = """\
+Who is in which segment. Every answer says `as_of` when it was true; every error is
+`application/problem+json` with a stable `code`. While memberships are being loaded the answer is
+503 with `Retry-After`, never a wrong "not a member".
+"""
+
+
+def create_app(
+    memberships: Memberships,
+    segments_: Segments,
+    *,
+    metrics: Metrics | None = None,
+    clock: Clock = system_clock,
+    lifespan: Lifespan | None = None,
+    body_limit: int = BODY_LIMIT,
+) -> FastAPI:
+    """The API over what it is given; it opens and closes nothing itself."""
+    app = FastAPI(
+        title="Headrace",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={
+            422: {"model": ProblemBody, "description": "The request is not as described."},
+            503: {"model": ProblemBody, "description": "Not now; see Retry-After."},
+        },
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.memberships = memberships
+    app.state.segments = segments_
+    app.state.metrics = metrics or Metrics()
+    app.state.clock = clock
+    for router in (users.router, segments.router, health.router):
+        app.include_router(router)
+    problems.install(app)
+    app.add_middleware(BodyLimit, limit=body_limit, seconds=BODY_SECONDS)
+    app.add_middleware(RawUserPaths)
+    app.add_middleware(Measured, metrics=app.state.metrics)
+    describe = app.openapi
+    # FastAPI asks the instance, so that an app may describe itself in its own way.
+    app.openapi = lambda: _described(describe())  # type: ignore[method-assign]
+    return app
+
+
+def _described(document: dict[str, Any]) -> dict[str, Any]:
+    """Give every answer its example, and every problem its media type."""
+    schemas = document["components"]["schemas"]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for response in operation["responses"].values():
+                content = response.get("content", {})
+                body = content.get("application/json")
+                name = body["schema"].get("$ref", "").rpartition("/")[2] if body else ""
+                if name in schemas:
+                    body["example"] = schemas[name]["examples"][0]
+                if name == ProblemBody.__name__:
+                    content[problems.MEDIA_TYPE] = content.pop("application/json")
+    return document
+
+
+def openapi_text(app: FastAPI) -> str:
+    """The app's OpenAPI document, as committed in serving/openapi.json."""
+    return orjson.dumps(app.openapi(), option=orjson.OPT_INDENT_2).decode() + "\n"

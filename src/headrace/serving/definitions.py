@@ -1,0 +1,111 @@
+"""Segments' texts from Postgres, kept at hand: reading them never waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import orjson
+
+from headrace.cache.model import CacheDown
+from headrace.clock import Clock, round_down, system_clock
+from headrace.errors import OperatorError, RuleError
+from headrace.serving.ports import Definition, Definitions
+from headrace.store import StoredVersion
+
+REFRESH_SECONDS = 2.0
+
+
+class Shelf(Protocol):
+    """Where a copy survives a restart of the API while Postgres is away."""
+
+    async def keep_definitions(self, text: str) -> None:
+        """Keep a copy."""
+
+    async def kept_definitions(self) -> str | None:
+        """The copy last kept."""
+
+
+class StoredSegments:
+    """Asks the store every few seconds, in a thread; answers from the last good copy."""
+
+    def __init__(
+        self,
+        active_versions: Callable[[], Sequence[StoredVersion]],
+        shelf: Shelf,
+        *,
+        clock: Clock = system_clock,
+    ) -> None:
+        self._active_versions = active_versions
+        self._shelf = shelf
+        self._clock = clock
+        self._latest: Definitions | None = None
+        self._trouble: OperatorError | None = None
+
+    async def definitions(self) -> Definitions:
+        """The latest known; what the shelf has if Postgres never answered."""
+        if self._latest is None:
+            await self.refresh()
+        if self._latest is None:
+            with contextlib.suppress(CacheDown):
+                text = await self._shelf.kept_definitions()
+                self._latest = None if text is None else _unpacked(text)
+        if self._latest is None:
+            raise self._trouble or OperatorError("the segments' texts have not been read yet")
+        return self._latest
+
+    async def refresh(self) -> None:
+        """Ask once; keep what there is if there is no answer."""
+        try:
+            versions = await asyncio.to_thread(self._active_versions)
+        except OperatorError as error:
+            self._trouble = error
+            return
+        previous = self._latest
+        segments = {row.segment_id: _definition(row) for row in versions}
+        self._latest = Definitions(segments, self._clock())
+        if previous is None or previous.segments != segments:
+            with contextlib.suppress(CacheDown):
+                await self._shelf.keep_definitions(_packed(self._latest))
+
+    async def keep_fresh(self) -> None:
+        """Refresh until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _definition(row: StoredVersion) -> Definition:
+    about: dict[str, Any] = {}
+    # A text of a later release may say what this one cannot read: it is still shown as it stands.
+    with contextlib.suppress(RuleError):
+        segment = row.segment
+        about = {
+            "name": segment.name,
+            "owner": segment.owner,
+            "description": segment.description,
+            "tags": segment.tags,
+        }
+    return Definition(
+        segment=row.segment_id,
+        version=row.version,
+        text=row.text,
+        content_hash=row.content_hash,
+        created_at=round_down(row.created_at),
+        activated_at=None if row.activated_at is None else round_down(row.activated_at),
+        **about,
+    )
+
+
+def _packed(definitions: Definitions) -> str:
+    rows = [asdict(row) for row in definitions.segments.values()]
+    return orjson.dumps({"as_of": definitions.as_of, "segments": rows}).decode()
+
+
+def _unpacked(text: str) -> Definitions:
+    value: Mapping[str, Any] = orjson.loads(text)
+    rows = (Definition(**{**row, "tags": tuple(row["tags"])}) for row in value["segments"])
+    return Definitions({row.segment: row for row in rows}, value["as_of"])

@@ -1,0 +1,128 @@
+"""What happens to a request before any route: raw paths, body limits, measurements."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from urllib.parse import quote
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headrace.metrics import Metrics
+from headrace.serving.problems import Problem
+
+USERS = b"/v1/users/"
+SEGMENTS_OF = b"/segments"
+
+
+class RawUserPaths:
+    """Keeps user ids percent-encoded until the route has been found.
+
+    Servers decode paths before routing, so an encoded slash in an id would look like one of ours.
+    The id is everything behind ``/v1/users/``, up to a last ``/segments``; an id that contains
+    slashes may be written plainly, one that ends in ``/segments`` must be encoded.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(USERS.decode()):
+            raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+            raw = raw.partition(b"?")[0]
+            if raw.startswith(USERS):
+                user = raw[len(USERS) :]
+                tail = b""
+                if user.endswith(SEGMENTS_OF):
+                    user, tail = user[: -len(SEGMENTS_OF)], SEGMENTS_OF
+                # A control sign or a space that came unencoded must not look like a path either.
+                kept = quote(user.replace(b"/", b"%2F"), safe="%~!$&'()*+,;=:@")
+                scope = {**scope, "path": f"{USERS.decode()}{kept}{tail.decode()}"}
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Reads a body whole before the app sees it: never more than ``limit`` bytes, nor for long."""
+
+    def __init__(self, app: ASGIApp, limit: int, seconds: float) -> None:
+        self._app = app
+        self._limit = limit
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await self._read(scope, receive)
+        except TimeoutError:
+            problem = Problem(408, "slow-body", f"the body took longer than {self._seconds:g} s")
+        except Problem as error:
+            problem = error
+        else:
+            await self._app(scope, _replay(body, receive), send)
+            return
+        problem.headers = {"Connection": "close"}
+        await problem.response()(scope, receive, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        too_large = Problem(413, "body-too-large", f"a body may have {self._limit} bytes")
+        for name, value in scope["headers"]:
+            # A number of so many digits is too large whatever it is, and slow to read.
+            if name == b"content-length" and (len(value) > 18 or int(value) > self._limit):
+                raise too_large
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return bytes(body)
+            body += message.get("body", b"")
+            if len(body) > self._limit:
+                raise too_large
+            if not message.get("more_body"):
+                return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def again() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+class Measured:
+    """Counts and times every answer by route."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = "500"
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            # A route, never a path: paths carry user ids, and there is no end of them.
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.count("headrace_http_requests_total", route=route, status=status)
+            self._metrics.observe(
+                "headrace_http_seconds", time.perf_counter() - started, route=route
+            )

@@ -1,0 +1,225 @@
+"""Bodies of requests and answers, with an example each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MOST_USERS = 1_000
+AS_OF = "2026-01-12T10:00:00.250Z"
+
+
+def example(**value: Any) -> ConfigDict:
+    """A model's configuration with one example."""
+    return ConfigDict(json_schema_extra={"examples": [value]})
+
+
+def checked_user_id(text: str) -> str:
+    """``text`` as a user id."""
+    if not 1 <= len(text) <= 256:
+        raise ValueError("a user id has 1 to 256 characters")
+    if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise ValueError("a user id has neither NUL nor half characters")
+    return text
+
+
+UserId = Annotated[str, AfterValidator(checked_user_id)]
+AsOf = Annotated[str, Field(description="Everything published up to this instant is in here.")]
+
+
+class MembershipBody(BaseModel):
+    """The user is in this segment."""
+
+    segment: str
+    version: int
+    entered_at: str
+
+
+MEMBERSHIP = {"segment": "high_value", "version": 3, "entered_at": "2026-01-11T09:00:00Z"}
+
+
+class UserSegments(BaseModel):
+    """The segments a user is in."""
+
+    model_config = example(user_id="ann", canonical_id="ann", as_of=AS_OF, segments=[MEMBERSHIP])
+
+    user_id: str
+    canonical_id: Annotated[str, Field(description="The id that joined ids stand under.")]
+    as_of: AsOf
+    segments: list[MembershipBody]
+
+
+class MeasureBody(BaseModel):
+    """A measure when it last moved the user into or out of a segment."""
+
+    value: str
+    at: str
+
+
+class UserBody(UserSegments):
+    """What is known of a user."""
+
+    model_config = example(
+        user_id="anon-1",
+        canonical_id="ann",
+        as_of=AS_OF,
+        updated_at="2026-01-11T09:00:00Z",
+        traits={"country": "DE"},
+        measures={
+            "sum(purchase.amount) within 30d": {"value": "1800", "at": "2026-01-11T09:00:00Z"}
+        },
+        segments=[MEMBERSHIP],
+    )
+
+    updated_at: str
+    traits: dict[str, Any]
+    measures: dict[str, MeasureBody]
+
+
+SegmentState = Literal["active", "building", "retiring"]
+SEGMENT = {
+    "id": "high_value",
+    "name": "High value",
+    "owner": "growth",
+    "description": "Big recent spenders",
+    "tags": ["revenue"],
+    "version": 3,
+    "active_version": 2,
+    "state": "building",
+    "size": 1284,
+}
+
+
+class SegmentBody(BaseModel):
+    """A segment; ``version`` is the wanted one, ``active_version`` the one memberships follow."""
+
+    id: str
+    name: str
+    owner: str
+    description: str
+    tags: list[str]
+    version: int | None
+    active_version: int | None
+    state: SegmentState
+    size: int | None
+
+
+class SegmentList(BaseModel):
+    """All segments."""
+
+    model_config = example(as_of=AS_OF, definitions_as_of=AS_OF, segments=[SEGMENT])
+
+    as_of: AsOf
+    definitions_as_of: str
+    segments: list[SegmentBody]
+
+
+class SegmentDetail(SegmentBody):
+    """A segment with its text."""
+
+    model_config = example(
+        **SEGMENT,
+        as_of=AS_OF,
+        definitions_as_of=AS_OF,
+        definition="apiVersion: headrace/v1\nkind: Segment\n…",
+        content_hash="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        created_at="2026-01-10T08:00:00Z",
+        activated_at="2026-01-10T08:00:00Z",
+    )
+
+    as_of: AsOf
+    definitions_as_of: str
+    definition: str | None
+    content_hash: str | None
+    created_at: str | None
+    activated_at: str | None
+
+
+class Members(BaseModel):
+    """Some members of a segment, in the order of their ids."""
+
+    model_config = example(
+        segment="high_value",
+        version=3,
+        as_of=AS_OF,
+        users=["ann", "bob"],
+        next_cursor="eyJhIjoiYm9iIn0",
+    )
+
+    segment: str
+    version: int
+    as_of: AsOf
+    users: list[str]
+    next_cursor: str | None
+
+
+class BatchRequest(BaseModel):
+    """Whose memberships are asked for, and of which segments (all, if none is named)."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"users": ["ann", "bob"], "segments": ["high_value"]}]},
+    )
+
+    users: Annotated[list[UserId], Field(min_length=1, max_length=MOST_USERS)]
+    segments: Annotated[list[str], Field(max_length=1_000)] | None = None
+
+
+class BatchUser(BaseModel):
+    """One user's segments; ``known`` is false for one never seen."""
+
+    user_id: str
+    known: bool
+    segments: list[str]
+
+
+class BatchAnswer(BaseModel):
+    """All of them as of one instant, in the order they were asked for."""
+
+    model_config = example(
+        as_of=AS_OF,
+        users=[
+            {"user_id": "ann", "known": True, "segments": ["high_value"]},
+            {"user_id": "bob", "known": False, "segments": []},
+        ],
+    )
+
+    as_of: AsOf
+    users: list[BatchUser]
+
+
+class Check(BaseModel):
+    """One thing the API depends on."""
+
+    ok: bool
+    detail: str = ""
+
+
+class Readiness(BaseModel):
+    """May traffic be sent here, and how fresh are the answers?"""
+
+    model_config = example(
+        status="ready",
+        as_of=AS_OF,
+        lag=0,
+        checks={
+            "cache": {"ok": True, "detail": ""},
+            "loader": {"ok": True, "detail": "loading"},
+            "definitions": {"ok": True, "detail": ""},
+        },
+    )
+
+    status: Literal["ready", "not ready"]
+    as_of: str | None
+    lag: Annotated[int | None, Field(description="Messages the loader has not applied yet.")]
+    checks: dict[str, Check]
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    model_config = example(status="alive", as_of=AS_OF)
+
+    status: Literal["alive", "started"]
+    as_of: str

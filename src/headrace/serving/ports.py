@@ -1,0 +1,60 @@
+"""What the API asks of the rest. The app is given these; tests give it fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from headrace.cache.model import LoaderStatus, NoPage, Page, Sizes, Users, UserState
+from headrace.clock import Instant
+
+
+class Memberships(Protocol):
+    """Who is in what; each answer is of one instant, and complete, or raises."""
+
+    async def user(self, user: str) -> tuple[UserState | None, Instant]:
+        """A user, with profile, and as of when; None for one never seen, or forgotten."""
+
+    async def users(self, users: Sequence[str], *, profiles: bool = False) -> Users:
+        """Several users as of one instant."""
+
+    async def sizes(self) -> Sizes:
+        """The active version and the size of every segment."""
+
+    async def members(self, segment: str, *, after: str, limit: int) -> Page | NoPage:
+        """The next ``limit`` members behind the id ``after``."""
+
+    async def loader(self) -> LoaderStatus | None:
+        """What the loader last said of itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """The version of a segment that should be active, and what it says."""
+
+    segment: str
+    version: int
+    name: str = ""
+    owner: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    text: str = ""
+    content_hash: str = ""
+    created_at: Instant | None = None
+    activated_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """All segments that should be active, by id, as their store said at ``as_of``."""
+
+    segments: Mapping[str, Definition]
+    as_of: Instant
+
+
+class Segments(Protocol):
+    """What the segments are; raises OperatorError when nobody can say."""
+
+    async def definitions(self) -> Definitions:
+        """The latest known."""

@@ -1,0 +1,64 @@
+"""The API as a process: settings in, a listening server out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from headrace.cache.reads import CachedMemberships
+from headrace.errors import OperatorError
+from headrace.metrics import Metrics
+from headrace.serving.app import create_app
+from headrace.serving.definitions import StoredSegments
+from headrace.settings import Settings
+from headrace.store import Store
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """The API on the servers that ``settings`` name; connections open with the first request."""
+    memberships = CachedMemberships(settings.redis_url.get_secret_value(), settings.namespace)
+    store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
+    segments = StoredSegments(store.active_versions, memberships)
+
+    @contextlib.asynccontextmanager
+    async def open_and_close(_: FastAPI) -> AsyncIterator[None]:
+        refreshing = asyncio.create_task(segments.keep_fresh())
+        yield
+        refreshing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await refreshing
+        await memberships.close()
+        store.close()
+
+    return create_app(memberships, segments, metrics=Metrics(), lifespan=open_and_close)
+
+
+def serve(settings: Settings) -> int:
+    """Answer until told to stop; 1 when the port is taken."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(settings),
+            host=settings.api_host,
+            port=settings.api_port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=5,
+            # Beyond this, answering all of them late helps nobody: 503 at once.
+            limit_concurrency=2_048,
+        )
+    )
+    try:
+        server.run()
+    except SystemExit as stop:
+        raise OperatorError(
+            f"the API cannot listen on {settings.api_host}:{settings.api_port}: "
+            "is the port taken? HEADRACE_API_PORT chooses another",
+            code="HR909",
+        ) from stop
+    return 0 if server.started else 1

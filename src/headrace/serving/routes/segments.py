@@ -1,0 +1,113 @@
+"""/v1/segments: what there is to be in, and who is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from headrace.cache.model import NoPage, Size
+from headrace.clock import Instant, format_instant
+from headrace.serving.asking import After, TheMemberships, TheSegments, cursor_of
+from headrace.serving.models import Members, SegmentBody, SegmentDetail, SegmentList, SegmentState
+from headrace.serving.ports import Definition
+from headrace.serving.problems import Problem, ProblemBody, Responses
+
+router = APIRouter(tags=["segments"])
+UNKNOWN: Responses = {404: {"model": ProblemBody, "description": "There is no such segment."}}
+NOT_KEPT: Responses = {409: {"model": ProblemBody, "description": "Members are not kept as lists."}}
+SegmentId = Annotated[str, Path(examples=["high_value"])]
+
+
+@router.get("/v1/segments")
+async def list_segments(memberships: TheMemberships, segments: TheSegments) -> SegmentList:
+    """All segments with the state and size of each."""
+    sizes = await memberships.sizes()
+    defined = await segments.definitions()
+    names = sorted(defined.segments.keys() | sizes.segments.keys())
+    return SegmentList(
+        as_of=format_instant(sizes.as_of),
+        definitions_as_of=format_instant(defined.as_of),
+        segments=[
+            SegmentBody(**_body(name, defined.segments.get(name), sizes.segments.get(name)))
+            for name in names
+        ],
+    )
+
+
+@router.get("/v1/segments/{segment_id}", responses=UNKNOWN)
+async def read_segment(
+    segment_id: SegmentId, memberships: TheMemberships, segments: TheSegments
+) -> SegmentDetail:
+    """A segment's text, state and size."""
+    sizes = await memberships.sizes()
+    defined = await segments.definitions()
+    definition, size = defined.segments.get(segment_id), sizes.segments.get(segment_id)
+    if definition is None and size is None:
+        raise _unknown(segment_id)
+    return SegmentDetail(
+        **_body(segment_id, definition, size),
+        as_of=format_instant(sizes.as_of),
+        definitions_as_of=format_instant(defined.as_of),
+        definition=definition.text if definition else None,
+        content_hash=definition.content_hash if definition else None,
+        created_at=_instant(definition.created_at if definition else None),
+        activated_at=_instant(definition.activated_at if definition else None),
+    )
+
+
+@router.get("/v1/segments/{segment_id}/members", responses=UNKNOWN | NOT_KEPT)
+async def list_members(
+    segment_id: SegmentId,
+    memberships: TheMemberships,
+    after: After,
+    request: Request,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+) -> Members:
+    """Members in the order of their ids; follow ``next_cursor`` or the Link header."""
+    page = await memberships.members(segment_id, after=after, limit=limit)
+    if isinstance(page, NoPage):
+        if page.is_known:
+            raise Problem(409, "members-not-kept", "HEADRACE_CACHE__MEMBERS is off")
+        raise _unknown(segment_id)
+    cursor = cursor_of(page.next_after) if page.next_after is not None else None
+    if cursor is not None:
+        query = urlencode({"limit": limit, "cursor": cursor})
+        response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    return Members(
+        segment=segment_id,
+        version=page.version,
+        as_of=format_instant(page.as_of),
+        users=list(page.users),
+        next_cursor=cursor,
+    )
+
+
+def _body(name: str, definition: Definition | None, size: Size | None) -> dict[str, Any]:
+    return {
+        "id": name,
+        "name": definition.name if definition else "",
+        "owner": definition.owner if definition else "",
+        "description": definition.description if definition else "",
+        "tags": list(definition.tags) if definition else [],
+        "version": definition.version if definition else None,
+        "active_version": size.version if size else None,
+        "state": _state(definition, size),
+        "size": size.members if size else None,
+    }
+
+
+def _state(definition: Definition | None, size: Size | None) -> SegmentState:
+    if definition is None:
+        return "retiring"
+    return "active" if size is not None and size.version == definition.version else "building"
+
+
+def _unknown(segment: str) -> Problem:
+    return Problem(404, "unknown-segment", f"there is no segment {segment!r}")
+
+
+def _instant(value: Instant | None) -> str | None:
+    return None if value is None else format_instant(value)

@@ -1,0 +1,94 @@
+"""/v1/users and /v1/memberships:batch: what a user is in."""
+
+from __future__ import annotations
+
+import orjson
+from fastapi import APIRouter
+
+from headrace.cache.model import Membership, UserState
+from headrace.clock import format_instant
+from headrace.serving.asking import AskedUser, TheMemberships
+from headrace.serving.models import (
+    BatchAnswer,
+    BatchRequest,
+    BatchUser,
+    MeasureBody,
+    MembershipBody,
+    UserBody,
+    UserSegments,
+)
+from headrace.serving.problems import Problem, ProblemBody, Responses
+
+router = APIRouter(tags=["users"])
+UNKNOWN: Responses = {404: {"model": ProblemBody, "description": "Nobody has ever seen this user."}}
+
+
+@router.get("/v1/users/{user_id}/segments", responses=UNKNOWN)
+async def read_user_segments(user: AskedUser, memberships: TheMemberships) -> UserSegments:
+    """The segments a user is in right now; 404 for one we have never seen."""
+    state, as_of = await memberships.user(user)
+    known = _known(user, state)
+    return UserSegments(
+        user_id=user,
+        canonical_id=known.id,
+        as_of=format_instant(as_of),
+        segments=_bodies(known.memberships),
+    )
+
+
+@router.get("/v1/users/{user_id}", responses=UNKNOWN)
+async def read_user(user: AskedUser, memberships: TheMemberships) -> UserBody:
+    """A user's traits, supporting measures and segments."""
+    state, as_of = await memberships.user(user)
+    known = _known(user, state)
+    return UserBody(
+        user_id=user,
+        canonical_id=known.id,
+        as_of=format_instant(as_of),
+        updated_at=format_instant(known.updated_at),
+        traits=orjson.loads(known.traits or "{}"),
+        measures={
+            name: MeasureBody(value=measure.value, at=format_instant(measure.at))
+            for name, measure in sorted(known.measures.items())
+        },
+        segments=_bodies(known.memberships),
+    )
+
+
+@router.post("/v1/memberships:batch")
+async def read_batch(asked: BatchRequest, memberships: TheMemberships) -> BatchAnswer:
+    """The segments of up to 1,000 users, all as of one instant."""
+    found = await memberships.users(asked.users)
+    wanted = None if asked.segments is None else set(asked.segments)
+    return BatchAnswer(
+        as_of=format_instant(found.as_of),
+        users=[
+            BatchUser(
+                user_id=user,
+                known=state is not None,
+                segments=[
+                    part.segment
+                    for part in (state.memberships if state else ())
+                    if wanted is None or part.segment in wanted
+                ],
+            )
+            for user, state in zip(asked.users, found.users, strict=True)
+        ],
+    )
+
+
+def _known(user: str, state: UserState | None) -> UserState:
+    if state is None:
+        raise Problem(404, "unknown-user", f"nobody has ever seen a user {user!r}")
+    return state
+
+
+def _bodies(memberships: tuple[Membership, ...]) -> list[MembershipBody]:
+    return [
+        MembershipBody(
+            segment=part.segment,
+            version=part.version,
+            entered_at=format_instant(part.entered_at),
+        )
+        for part in memberships
+    ]
