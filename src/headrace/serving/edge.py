@@ -37,7 +37,8 @@ class RawUserPaths:
                     user, tail = user[: -len(SEGMENTS_OF)], SEGMENTS_OF
                 # A control sign or a space that came unencoded must not look like a path either.
                 kept = quote(user.replace(b"/", b"%2F"), safe="%~!$&'()*+,;=:@")
-                scope = {**scope, "path": f"{USERS.decode()}{kept}{tail.decode()}"}
+                # In place: whoever measures reads the route from the same scope afterwards.
+                scope["path"] = f"{USERS.decode()}{kept}{tail.decode()}"
         await self._app(scope, receive, send)
 
 

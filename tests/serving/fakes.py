@@ -1,0 +1,92 @@
+"""Memberships and segments in memory, for an API without servers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from headrace.cache.model import (
+    LoaderStatus,
+    MeasureValue,
+    Membership,
+    NoPage,
+    Page,
+    Size,
+    Sizes,
+    Users,
+    UserState,
+)
+from headrace.serving.ports import Definition, Definitions
+
+AS_OF = 1_768_212_000_250  # 2026-01-12T10:00:00.250Z
+
+
+@dataclass
+class FakeMemberships:
+    """Answers from what it was given; raises ``trouble`` while there is any."""
+
+    states: dict[str, UserState] = field(default_factory=dict)
+    active: dict[str, int] = field(default_factory=dict)
+    trouble: Exception | None = None
+    keeps_members: bool = True
+    status: LoaderStatus | None = None
+
+    def put(self, user: str, *segments: str, version: int = 1, traits: str = "{}") -> None:
+        """Let a user be in segments."""
+        self.states[user] = UserState(
+            id=user,
+            memberships=tuple(Membership(name, version, AS_OF - 1_250) for name in segments),
+            updated_at=AS_OF - 250,
+            traits=traits,
+            measures={"count(purchase) within 7d": MeasureValue("3", AS_OF - 250)},
+        )
+        for name in segments:
+            self.active.setdefault(name, version)
+
+    def _ready(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+    async def user(self, user: str) -> tuple[UserState | None, int]:
+        self._ready()
+        return self.states.get(user), AS_OF
+
+    async def users(self, users: Sequence[str], *, profiles: bool = False) -> Users:
+        self._ready()
+        return Users(tuple(self.states.get(user) for user in users), AS_OF)
+
+    def _in(self, segment: str) -> list[str]:
+        return sorted(
+            user
+            for user, state in self.states.items()
+            if any(part.segment == segment for part in state.memberships)
+        )
+
+    async def sizes(self) -> Sizes:
+        self._ready()
+        found = {name: Size(version, len(self._in(name))) for name, version in self.active.items()}
+        return Sizes(found, AS_OF)
+
+    async def members(self, segment: str, *, after: str, limit: int) -> Page | NoPage:
+        self._ready()
+        if segment not in self.active or not self.keeps_members:
+            return NoPage(segment in self.active, AS_OF)
+        users = [user for user in self._in(segment) if user > after]
+        last = users[limit - 1] if len(users) > limit else None
+        return Page(tuple(users[:limit]), self.active[segment], last, AS_OF)
+
+    async def loader(self) -> LoaderStatus | None:
+        return self.status
+
+
+@dataclass
+class FakeSegments:
+    """Definitions as given, or ``trouble``."""
+
+    rows: list[Definition] = field(default_factory=list)
+    trouble: Exception | None = None
+
+    async def definitions(self) -> Definitions:
+        if self.trouble is not None:
+            raise self.trouble
+        return Definitions({row.segment: row for row in self.rows}, AS_OF)

@@ -1,0 +1,338 @@
+"""The API over fakes: answers, errors, odd ids, and its committed description."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx import Response
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headrace.cache.model import CacheDown, Incomplete, LoaderStatus
+from headrace.errors import OperatorError
+from headrace.serving.app import create_app, openapi_text
+from headrace.serving.ports import Definition
+from serving.fakes import AS_OF, FakeMemberships, FakeSegments
+
+OPENAPI = Path(__file__).parents[2] / "serving" / "openapi.json"
+THEN = "2026-01-12T10:00:00.250Z"
+SECRET_ADDRESS = "10.1.2.3:6379"
+
+
+@pytest.fixture
+def memberships() -> FakeMemberships:
+    fake = FakeMemberships(status=LoaderStatus(state="loading", at=AS_OF, as_of=AS_OF, lag=4))
+    fake.put("ann", "big", "vip", traits='{"country":"DE"}')
+    fake.put("bob", "big")
+    fake.put("idle")
+    return fake
+
+
+@pytest.fixture
+def segments() -> FakeSegments:
+    return FakeSegments(
+        [
+            Definition(segment="big", version=1, name="Big", tags=("a",), text="kind: Segment"),
+            Definition(segment="vip", version=2),
+            Definition(segment="soon", version=1, created_at=AS_OF, activated_at=AS_OF),
+        ]
+    )
+
+
+@pytest.fixture
+def client(memberships: FakeMemberships, segments: FakeSegments) -> TestClient:
+    app = create_app(memberships, segments, clock=lambda: AS_OF, body_limit=100_000)
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def problem(response: Response, status: int, code: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["status"] == status and body["code"] == code
+    assert body["title"] and body["detail"] and body["type"] == "about:blank"
+    return body
+
+
+def test_segments_of_a_user(client: TestClient) -> None:
+    assert client.get("/v1/users/bob/segments").json() == {
+        "user_id": "bob",
+        "canonical_id": "bob",
+        "as_of": THEN,
+        "segments": [{"segment": "big", "version": 1, "entered_at": "2026-01-12T09:59:59Z"}],
+    }
+    assert client.get("/v1/users/idle/segments").json()["segments"] == []
+
+
+def test_a_user(client: TestClient) -> None:
+    body = client.get("/v1/users/ann").json()
+    assert body["traits"] == {"country": "DE"} and body["as_of"] == THEN
+    assert body["measures"] == {
+        "count(purchase) within 7d": {"value": "3", "at": "2026-01-12T10:00:00Z"}
+    }
+    assert [part["segment"] for part in body["segments"]] == ["big", "vip"]
+
+
+def test_segments(client: TestClient) -> None:
+    body = client.get("/v1/segments").json()
+    assert body["as_of"] == THEN
+    assert [
+        (row["id"], row["version"], row["active_version"], row["state"], row["size"])
+        for row in body["segments"]
+    ] == [
+        ("big", 1, 1, "active", 2),
+        ("soon", 1, None, "building", None),
+        ("vip", 2, 1, "building", 1),
+    ]
+
+
+def test_a_segment(client: TestClient) -> None:
+    body = client.get("/v1/segments/big").json()
+    assert body["definition"] == "kind: Segment" and body["size"] == 2 and body["as_of"] == THEN
+    assert client.get("/v1/segments/soon").json()["created_at"] == THEN
+
+
+def test_a_segment_that_only_the_cache_knows_is_retiring(
+    client: TestClient, segments: FakeSegments
+) -> None:
+    segments.rows = []
+    body = client.get("/v1/segments/big").json()
+    assert body["state"] == "retiring" and body["definition"] is None
+
+
+def test_members_by_pages(client: TestClient, memberships: FakeMemberships) -> None:
+    everyone = sorted([f"user {n}/ü" for n in range(7)] + ["ann", "bob"])
+    for user in everyone:
+        memberships.put(user, "big")
+    seen: list[str] = []
+    url = "/v1/segments/big/members?limit=4"
+    while True:
+        response = client.get(url)
+        body = response.json()
+        assert body["version"] == 1 and body["as_of"] == THEN
+        seen += body["users"]
+        if body["next_cursor"] is None:
+            assert "link" not in response.headers
+            break
+        assert response.links["next"]["url"].endswith(body["next_cursor"])
+        url = response.links["next"]["url"]
+    assert seen == everyone
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "cursor=%21", "cursor=YQ", "cursor=MQ"]
+)
+def test_odd_pages_are_refused(client: TestClient, query: str) -> None:
+    response = client.get(f"/v1/segments/big/members?{query}")
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["parameter"] == query.partition("=")[0]
+
+
+def test_members_that_are_not_kept(client: TestClient, memberships: FakeMemberships) -> None:
+    memberships.keeps_members = False
+    problem(client.get("/v1/segments/big/members"), 409, "members-not-kept")
+
+
+def test_a_batch(client: TestClient) -> None:
+    asked = {"users": ["bob", "ann", "nobody", "ann"], "segments": ["vip", "nonsense"]}
+    body = client.post("/v1/memberships:batch", json=asked).json()
+    assert body == {
+        "as_of": THEN,
+        "users": [
+            {"user_id": "bob", "known": True, "segments": []},
+            {"user_id": "ann", "known": True, "segments": ["vip"]},
+            {"user_id": "nobody", "known": False, "segments": []},
+            {"user_id": "ann", "known": True, "segments": ["vip"]},
+        ],
+    }
+    del asked["segments"]
+    body = client.post("/v1/memberships:batch", json=asked).json()
+    assert [row["segments"] for row in body["users"]] == [
+        ["big"],
+        ["big", "vip"],
+        [],
+        ["big", "vip"],
+    ]
+
+
+def test_a_thousand_users_are_a_batch_and_one_more_is_not(client: TestClient) -> None:
+    thousand = [f"u{n}" for n in range(1_000)]
+    assert client.post("/v1/memberships:batch", json={"users": thousand}).status_code == 200
+    response = client.post("/v1/memberships:batch", json={"users": [*thousand, "x"]})
+    assert problem(response, 422, "invalid-request")["errors"][0]["pointer"] == "#/users"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        pytest.param(b"{}", "#/users", id="nothing"),
+        pytest.param(b'{"users": []}', "#/users", id="nobody"),
+        pytest.param(b'{"users": ["a", 1]}', "#/users/1", id="a number"),
+        pytest.param(b'{"users": [""]}', "#/users/0", id="empty id"),
+        pytest.param(b'{"users": ["a\\u0000"]}', "#/users/0", id="NUL"),
+        pytest.param(b'{"users": ["\\ud800"]}', "#/users/0", id="half a character"),
+        pytest.param(b'{"users": ["a"], "user/s": 1}', "#/user~1s", id="unknown member"),
+        pytest.param(b"[]", "#", id="an array"),
+    ],
+)
+def test_errors_point_at_their_place(client: TestClient, body: bytes, pointer: str) -> None:
+    response = client.post(
+        "/v1/memberships:batch", content=body, headers={"content-type": "application/json"}
+    )
+    assert problem(response, 422, "invalid-request")["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 50_000])
+def test_a_body_that_is_not_json(client: TestClient, body: bytes) -> None:
+    response = client.post(
+        "/v1/memberships:batch", content=body, headers={"content-type": "application/json"}
+    )
+    problem(response, 400, "invalid-json")
+
+
+def test_a_body_too_large(client: TestClient) -> None:
+    url = "/v1/memberships:batch"
+    problem(client.post(url, content=b" " * 100_001), 413, "body-too-large")
+    problem(client.post(url, content=iter([b" " * 60_000] * 2)), 413, "body-too-large")
+    told = {"content-length": "9" * 5_000}
+    problem(client.post(url, content=b"", headers=told), 413, "body-too-large")
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        pytest.param("/v1/users/nobody", "unknown-user", id="user"),
+        pytest.param("/v1/users/nobody/segments", "unknown-user", id="segments of a user"),
+        pytest.param("/v1/segments/nothing", "unknown-segment", id="segment"),
+        pytest.param("/v1/segments/nothing/members", "unknown-segment", id="members"),
+        pytest.param("/v1/users/", "no-such-resource", id="no id"),
+        pytest.param("/v1/users//segments", "no-such-resource", id="empty id"),
+        pytest.param("/v2", "no-such-resource", id="elsewhere"),
+    ],
+)
+def test_what_is_not_there(client: TestClient, path: str, code: str) -> None:
+    problem(client.get(path), 404, code)
+
+
+def test_a_method_that_is_not_there(client: TestClient) -> None:
+    response = client.delete("/v1/users/ann")
+    problem(response, 405, "method-not-allowed")
+    assert "GET" in response.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        pytest.param(Incomplete(), "cache-incomplete", id="being filled"),
+        pytest.param(CacheDown(SECRET_ADDRESS), "cache-unavailable", id="down"),
+    ],
+)
+def test_without_a_cache_nobody_is_told_he_is_not_a_member(
+    client: TestClient, memberships: FakeMemberships, trouble: Exception, code: str
+) -> None:
+    memberships.trouble = trouble
+    for path in (
+        "/v1/users/ann", "/v1/users/nobody/segments", "/v1/segments", "/v1/segments/x/members",
+    ):  # fmt: skip
+        response = client.get(path)
+        problem(response, 503, code)
+        assert int(response.headers["retry-after"]) > 0 and SECRET_ADDRESS not in response.text
+    problem(client.post("/v1/memberships:batch", json={"users": ["ann"]}), 503, code)
+    ready = client.get("/readyz")
+    assert ready.status_code == 503 and ready.json()["status"] == "not ready"
+    assert client.get("/livez").status_code == client.get("/metrics").status_code == 200
+
+
+def test_without_definitions_memberships_are_served(
+    client: TestClient, segments: FakeSegments
+) -> None:
+    segments.trouble = OperatorError("Postgres does not answer at 10.1.2.3")
+    assert client.get("/v1/users/ann").status_code == 200
+    assert client.get("/v1/segments/big/members").status_code == 200
+    problem(client.get("/v1/segments"), 503, "definitions-unavailable")
+    ready = client.get("/readyz")
+    assert ready.status_code == 200 and not ready.json()["checks"]["definitions"]["ok"]
+
+
+def test_health(client: TestClient, memberships: FakeMemberships) -> None:
+    assert client.get("/livez").json() == {"status": "alive", "as_of": THEN}
+    assert client.get("/startupz").json() == {"status": "started", "as_of": THEN}
+    ready = client.get("/readyz").json()
+    assert (ready["status"], ready["as_of"], ready["lag"]) == ("ready", THEN, 4)
+    memberships.status = LoaderStatus(state="loading", at=AS_OF - 60_000)
+    assert not client.get("/readyz").json()["checks"]["loader"]["ok"]
+
+
+def test_metrics_name_routes_not_users(client: TestClient) -> None:
+    client.get("/v1/users/ann/segments")
+    text = client.get("/metrics").text
+    assert 'route="/v1/users/{user_id}/segments"' in text and "ann" not in text
+    assert 'headrace_segment_members{segment="big"} 2.0' in text
+    assert "headrace_freshness_seconds 0.0" in text
+
+
+@pytest.mark.parametrize(
+    "user",
+    ["a/b", "/", "//", "a/segments", "segments", "a%2Fb", "..", ".", "a b", "ü", "日本", "a?b#c",
+     "a+b", "100%", "\n", "a\\b", "😀", ":batch", "x" * 256],
+)  # fmt: skip
+def test_any_id_can_be_asked_for(
+    client: TestClient, memberships: FakeMemberships, user: str
+) -> None:
+    memberships.put(user, "vip")
+    for tail in ("", "/segments"):
+        # httpx would resolve a dot segment, as browsers do: such ids must be encoded whole.
+        path = quote(user, safe="").replace(".", "%2E")
+        response = client.get(f"/v1/users/{path}{tail}")
+        assert response.status_code == 200, response.text
+        assert response.json()["user_id"] == user
+
+
+def test_slashes_may_be_written_plainly(client: TestClient, memberships: FakeMemberships) -> None:
+    memberships.put("a/b", "vip")
+    assert client.get("/v1/users/a/b").json()["user_id"] == "a/b"
+    assert client.get("/v1/users/a/b/segments").json()["user_id"] == "a/b"
+
+
+@pytest.mark.parametrize("path", ["%ff", "%ED%A0%80", "a%00b", "x" * 257])
+def test_an_id_that_can_be_nobodys_is_refused(client: TestClient, path: str) -> None:
+    for tail in ("", "/segments"):
+        body = problem(client.get(f"/v1/users/{path}{tail}"), 422, "bad-user-id")
+        assert body["errors"][0]["parameter"] == "user_id"
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.binary(max_size=60).map(lambda raw: quote(raw, safe="/%?&=")),
+    st.sampled_from(["/v1/users/", "/v1/segments/", "/v1/", "/"]),
+    st.sampled_from(["", "/segments", "/members", "/members?cursor=", "?limit="]),
+)
+def test_no_path_breaks_it(client: TestClient, odd: str, head: str, tail: str) -> None:
+    response = client.get(f"{head}{odd}{tail}{odd}")
+    assert response.status_code < 500
+    if response.status_code >= 400:
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_the_committed_description_is_the_apps() -> None:
+    text = openapi_text(create_app(FakeMemberships(), FakeSegments()))
+    assert OPENAPI.read_text() == text, "write openapi_text(app) to serving/openapi.json anew"
+
+
+def test_every_route_is_described_with_an_example() -> None:
+    document = create_app(FakeMemberships(), FakeSegments()).openapi()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation.get("description"), path
+            for status, response in operation["responses"].items():
+                for kind, body in response.get("content", {}).items():
+                    if kind != "text/plain":
+                        assert "example" in body, (path, status)
+                    if status.startswith("4"):
+                        assert kind == "application/problem+json"
