@@ -103,7 +103,7 @@ def test_warnings_do_not_stop_anything() -> None:
 ALPHABET = "{}[]:,-#&*!|>'\"%@`?\n\t \\~<=." + string.ascii_letters + "0é\ud800\x00\x85\ufeff"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text(ALPHABET, max_size=60))
 def test_garbage_is_a_rule_error_and_nothing_else(text: str) -> None:
     for parse in (parse_segment, parse_catalog):
@@ -112,7 +112,7 @@ def test_garbage_is_a_rule_error_and_nothing_else(text: str) -> None:
         assert caught.value.problems
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(segments(), st.data())
 def test_a_broken_rule_is_a_rule_error_or_a_rule(segment: object, data: st.DataObject) -> None:
     text = print_segment(segment)  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ def test_a_broken_rule_is_a_rule_error_or_a_rule(segment: object, data: st.DataO
         parse_segment(text[:cut] + put + text[cut + gone :])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(segments())
 def test_generated_rules_have_no_errors(segment: object) -> None:
     read = read_segment(print_segment(segment))  # type: ignore[arg-type]

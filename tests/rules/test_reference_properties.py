@@ -12,7 +12,7 @@ from headrace.rules.reference import reference_members
 from headrace.rules.yaml import canonical, content_hash, parse_segment, print_segment
 from strategies import CATALOG, Case, cases, segments
 
-SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @SLOW

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,44 @@ B = Compare(Property("b"), "eq", Decimal("1.5"))
 def test_spellings(match: str, expected: Condition) -> None:
     assert parsed(match) == expected
     segment = Segment(id="x", condition=expected)
+    assert parse_segment(print_segment(segment)) == segment
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        pytest.param(
+            Compare(Trait("t"), "in", tuple(f"value number {i}" for i in range(300))),
+            id="a list of three hundred",
+        ),
+        pytest.param(Compare(Trait("t"), "eq", "x" * 5_000 + " é\n"), id="a text of pages"),
+        pytest.param(
+            reduce(lambda part, _: Not(part), range(64), Compare(Trait("t"), "eq", "x")),
+            id="as deep as it goes",
+        ),
+        pytest.param(
+            AllOf(
+                tuple(
+                    Compare(Measure("count", "login", None, AnyOf((A, B, Not(A)))), "gt", ONE)
+                    for _ in range(80)
+                )
+            ),
+            id="nearly as wide as it goes",
+        ),
+        pytest.param(
+            Compare(Measure("count", "login", None, AllOf((A,))), "gt", ONE), id="one in all"
+        ),
+        pytest.param(
+            Compare(
+                Measure("count", "login", None, Compare(Property("any"), "eq", "x")), "gt", ONE
+            ),
+            id="a property named any",
+        ),
+        pytest.param(Compare(Trait("gt: 5"), "eq", "- a"), id="a trait with an odd name"),
+    ],
+)
+def test_printing_is_undone_by_parsing(condition: Condition) -> None:
+    segment = Segment(id="x", condition=condition)
     assert parse_segment(print_segment(segment)) == segment
 
 

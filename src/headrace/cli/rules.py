@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -173,6 +172,8 @@ def _evaluate(
 
 
 def _by_spark(folder: Path, files: Sequence[str], lines: EventLines, at: int) -> Members:
+    from headrace.jobs.evaluate_spark import evaluate as by_spark
+
     with ExitStack() as stack:
         for file in files:
             if file != STDIN and not Path(file).is_file():
@@ -184,7 +185,6 @@ def _by_spark(folder: Path, files: Sequence[str], lines: EventLines, at: int) ->
                 for line in lines:
                     target.write(line + b"\n")
             files = [str(copy)]
-        by_spark = import_module("headrace.jobs.evaluate_spark").evaluate
         members, refused = by_spark(folder, files, at)
     for reason, count in sorted(refused.items()):
         print(f"skipped {count:,} lines: {reason}", file=sys.stderr)

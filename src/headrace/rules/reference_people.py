@@ -74,31 +74,45 @@ def _rank(fact: Fact) -> tuple[int, bytes, str]:
 
 def _deletions(facts: Iterable[Fact]) -> tuple[dict[str, int], list[Fact]]:
     """Until when each id is forgotten, and the aliases that no deletion took along."""
-    links = [fact for fact in facts if fact.type == "alias"]
+    facts = list(facts)
+    alive = {index: fact for index, fact in enumerate(facts) if fact.type == "alias"}
+    touching: dict[str, list[int]] = defaultdict(list)
+    for index, link in alive.items():
+        for user in _ends(link):
+            touching[user].append(index)
     forgotten: dict[str, int] = {}
     for deletion in sorted((f for f in facts if f.type == "delete"), key=lambda f: f.ts):
-        made = [link for link in links if link.ts <= deletion.ts]
-        together = next(
-            (group for group in _groups(made) if deletion.user in group), {deletion.user}
-        )
-        for user in together:
+        waiting = [deletion.user]
+        while waiting:
+            user = waiting.pop()
             forgotten[user] = deletion.ts  # deletions come in the order of time
-        links = [link for link in links if link.ts > deletion.ts or link.user not in together]
-    return forgotten, links
-
-
-def _groups(links: Iterable[Fact]) -> list[set[str]]:
-    """Sets of ids that ``links`` join, directly or through others."""
-    group_of: dict[str, set[str]] = {}
-    for link in links:
-        ends = (link.values["from"], link.values["to"])
-        joined = set().union(*(group_of.get(end, {end}) for end in ends))
-        for user in joined:
-            group_of[user] = joined
-    return list({id(group): group for group in group_of.values()}.values())
+            for index in touching[user]:
+                if index in alive and alive[index].ts <= deletion.ts:
+                    waiting += _ends(alive.pop(index))
+    return forgotten, list(alive.values())
 
 
 def _canonical_ids(links: list[Fact]) -> dict[str, str]:
     """Each joined id -> the smallest one that never stands as ``from``, else the smallest."""
     sources = {link.values["from"] for link in links}
-    return {user: min(group - sources or group) for group in _groups(links) for user in group}
+    neighbours: dict[str, list[str]] = defaultdict(list)
+    for link in links:
+        source, target = _ends(link)
+        neighbours[source].append(target)
+        neighbours[target].append(source)
+    names: dict[str, str] = {}
+    for start in neighbours:
+        group: set[str] = set()
+        waiting = [] if start in names else [start]
+        while waiting:
+            user = waiting.pop()
+            if user not in group:
+                group.add(user)
+                waiting += neighbours[user]
+        name = min(group - sources or group, default="")
+        names.update(dict.fromkeys(group, name))
+    return names
+
+
+def _ends(link: Fact) -> tuple[str, str]:
+    return link.values["from"], link.values["to"]
