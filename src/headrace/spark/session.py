@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from pyspark.sql import SparkSession
+
+Session: TypeAlias = SparkSession
 
 TXN_APP_ID = "headrace"
 

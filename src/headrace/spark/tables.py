@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,7 +12,6 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     BinaryType,
-    BooleanType,
     DataType,
     DateType,
     IntegerType,
@@ -19,9 +19,9 @@ from pyspark.sql.types import (
     StringType,
 )
 
-TableName = Literal[
-    "events", "quarantine", "profiles", "transitions", "identities", "tombstones", "lists"
-]
+from headrace.spark.files import names
+
+TableName = Literal["events", "quarantine", "profiles", "transitions"]
 
 TEXT, LONG, INT, BYTES = StringType(), LongType(), IntegerType(), BinaryType()
 
@@ -127,34 +127,6 @@ TABLES: Mapping[TableName, Table] = {
         partitioned_by=("day",),
         properties={**KEEP_A_WEEK, "delta.enableChangeDataFeed": "true"},
     ),
-    "identities": Table(
-        "Joined ids and the canonical id they stand for",
-        (
-            ("user_id", TEXT, "id as sent"),
-            ("canonical_id", TEXT, "the id it stands for"),
-            ("n", LONG, "batch number"),
-        ),
-        properties=KEEP_A_WEEK,
-    ),
-    "tombstones": Table(
-        "Forgotten users, by keyed hash",
-        (
-            ("hmac", TEXT, "HMAC of the id"),
-            ("until", LONG, "facts up to and including this instant stay forgotten, ms"),
-            ("n", LONG, "batch number"),
-        ),
-        properties=KEEP_A_WEEK,
-    ),
-    "lists": Table(
-        "Uploaded lists",
-        (
-            ("list", TEXT, "list name"),
-            ("user_id", TEXT, "user on it"),
-            ("listed", BooleanType(), "added, or removed"),
-            ("n", LONG, "batch number"),
-        ),
-        properties=KEEP_A_WEEK,
-    ),
 }
 
 
@@ -170,9 +142,10 @@ class Lake:
 
     def create(self, spark: SparkSession) -> None:
         """Create what is missing; existing tables are left as they are."""
-        for name, table in TABLES.items():
-            if not DeltaTable.isDeltaTable(spark, self.path(name)):
-                self._create(spark, name, table)
+        missing = [name for name in TABLES if not names(spark, f"{self.path(name)}/_delta_log")]
+        with ThreadPoolExecutor(max_workers=len(TABLES)) as pool:
+            # Each waits for Spark's planner more than for a core.
+            list(pool.map(lambda name: self._create(spark, name, TABLES[name]), missing))
 
     def _create(self, spark: SparkSession, name: str, table: Table) -> None:
         builder = (
