@@ -22,7 +22,6 @@ class Cost:
     peak_mib: Mapping[str, float]
     peak_total_mib: float
     peak_heap_mib: float
-    seconds: float
 
 
 @dataclass(slots=True)
@@ -70,11 +69,11 @@ class Meter:
         self._first = dict(self._last)
         self._peak, self._total, self._heap = {}, 0.0, 0.0
 
-    def cost(self, seconds: float) -> Cost:
+    def cost(self) -> Cost:
         """What was used since `mark`."""
         self._sample()
         used = {name: last - self._first.get(name, 0.0) for name, last in self._last.items()}
-        return Cost(used, dict(self._peak), self._total, self._heap, seconds)
+        return Cost(used, dict(self._peak), self._total, self._heap)
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):

@@ -29,11 +29,15 @@ from headrace.rules import model
 from headrace.rules.source import Rules as RuleSet
 from headrace.rules.yaml import parse_catalog
 from headrace.runtime import publish
+from headrace.runtime.supervisor import launch_command
+from headrace.runtime.writer import Writer, Writers
 from headrace.settings import Settings, load_settings
 from headrace.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-STREAM, LOADER = "bench-stream", "bench-load"
+LAUNCH = 1
+STREAM, LOADER = f"stream-{LAUNCH}", "load"
+START_SECONDS = 300.0
 PATIENCE_SECONDS = 900.0
 
 
@@ -48,6 +52,8 @@ class Stage:
     home: Path
     settings: Settings
     children: Children
+    writers: Writers
+    writer: Writer | None = None
 
     @staticmethod
     def build(home: Path) -> Stage:
@@ -55,7 +61,8 @@ class Stage:
         Stage.clear(home)
         before = load_settings(None, flags={"home": str(home)})
         embedded.up(home, before)
-        return Stage(home, load_settings(None, flags={"home": str(home)}), Children(home))
+        settings = load_settings(None, flags={"home": str(home)})
+        return Stage(home, settings, Children(home), Writers(home, patience=60))
 
     @staticmethod
     def halt(home: Path) -> None:
@@ -121,16 +128,14 @@ class Stage:
             cwd=ROOT,
             environment=environment,
         )
-        self.children.start(
-            STREAM,
-            ["./spark-submit.sh", "jobs/run_stream.py", "--home", str(self.home)],
-            cwd=ROOT,
-            environment=environment,
-        )
+        command, cwd = launch_command(self.settings, None)
+        self.writer = self.writers.start(LAUNCH, command, cwd=cwd)
 
     def stop(self) -> None:
         """End the streaming job between two batches, then the loader."""
-        self.children.stop(STREAM, patience=60)
+        if self.writer is not None:
+            self.writers.end(self.writer)
+            self.writer = None
         self.children.stop(LOADER)
 
     def meter(self) -> Meter:
@@ -162,7 +167,7 @@ class Stage:
     def first_batch_at(self) -> int:
         """Wait for the first batch to be planned; the instant Spark planned it."""
         file = Path(self.settings.checkpoint_root) / "stream/generation=0/offsets/0"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.children.alive(STREAM) is not None:
             try:
                 lines = file.read_text(encoding="utf-8").splitlines()

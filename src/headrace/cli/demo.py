@@ -23,7 +23,7 @@ from headrace.clock import Instant, format_instant, system_clock
 from headrace.embedded.children import Children
 from headrace.embedded.services import start_services, stop_services
 from headrace.errors import OperatorError
-from headrace.jobs.batch_log import covers
+from headrace.jobs.batch_log import LoggedBatch, covers
 from headrace.jobs.comparison import Accounts, compare
 from headrace.jobs.play import Journal, Performance
 from headrace.jobs.shop import Shop
@@ -38,9 +38,10 @@ from headrace.store import Store
 
 LOOK_EVERY_SECONDS = 1.0
 # From the last event to everything visible; a machine that needs longer is stuck.
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0
 # The stream ends its batch before it goes; after a flood one may take this long.
 STOP_SECONDS = 60.0
+CLOSING_ATTEMPTS = 3
 SHOWN_DIFFERENCES = 50
 
 
@@ -121,8 +122,9 @@ class _Play:
         embedded.up(before.home, before)
         again = Invocation(invocation.target, before.home, invocation.color)
         settings, loaded = again.settings, again.loaded
+        self.root, self.target = loaded.root, loaded.target
         prepare(settings)
-        self.rules = load_rules(loaded.root / settings.rules)
+        self.rules = load_rules(self.root / settings.rules)
         store = stack.enter_context(_open_store(settings))
         publish(store, settings, self.rules, author="demo", reason="headrace demo")
         self.journal = stack.enter_context(Journal(settings.home))
@@ -139,7 +141,7 @@ class _Play:
         )
         self.performance.start()
         self.screen.say("starting the streaming job, the loader and the API")
-        start_services(settings, root=loaded.root, target=loaded.target)
+        start_services(settings, root=self.root, target=self.target)
         self.settings = Invocation(invocation.target, before.home, invocation.color).settings
         moves = moves_of(self.settings)
         moves.start()
@@ -217,18 +219,40 @@ class _Play:
 
     def _prove(self) -> bool:
         """Stop the stream between two batches and compare everything at its last instant."""
-        Children(self.settings.home).stop("watch", patience=STOP_SECONDS)
-        batches = self.observer.batches()
+        batches = self._close()
         now = batches[-1].now
         self._await_loader(now)
         self.screen.say(plain_line(self.observer.look("closed")))
         return self._accounted(accounts(batches)) & self._equal(now)
 
+    def _close(self) -> list[LoggedBatch]:
+        """Stop the stream between two batches; all of its batches.
+
+        A batch that was cut short is partly published: the job is started again to finish it.
+        """
+        for _ in range(CLOSING_ATTEMPTS):
+            Children(self.settings.home).stop("watch", patience=STOP_SECONDS)
+            launch = self.observer.store.progress(JOB, limit=1)[0]
+            if launch.exit_code == 0:
+                return self.observer.batches()
+            self.screen.say(f"the streaming job was cut short ({launch.exit_code}); once more")
+            start_services(self.settings, root=self.root, target=self.target)
+            self._await_batch_after(self.observer.batches()[-1].n)
+        raise OperatorError(f"the streaming job does not stop in good order; see {launch.log_path}")
+
+    def _await_batch_after(self, n: int) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.observer.batches()[-1].n <= n:
+            if time.monotonic() > deadline:
+                raise OperatorError("the streaming job does not come back")
+            time.sleep(LOOK_EVERY_SECONDS)
+
     def _await_loader(self, now: Instant) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             as_of = self.api.segments()[1]
-            if as_of is not None and as_of >= now:
+            # Equal, not later: before the first batch the loader says just how new its topic is.
+            if as_of == now:
                 return
             time.sleep(0.2)
         raise OperatorError(

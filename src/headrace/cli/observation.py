@@ -119,7 +119,7 @@ class Observer:
             sent=self.journal.total,
             lag=max(0, self.journal.total - read),
             batch=newest.n if newest else None,
-            freshness_ms=None if as_of is None else max(0, self.clock() - as_of),
+            freshness_ms=max(0, self.clock() - as_of) if as_of and newest else None,
             accounts=accounts(batches),
         )
 

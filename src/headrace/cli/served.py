@@ -31,13 +31,13 @@ class Api:
         answer = self._ask("/v1/segments")
         if answer is None:
             return {}, None
-        sizes = {row["id"]: row["members"] for row in answer["segments"]}
+        sizes = {row["id"]: row["size"] or 0 for row in answer["segments"]}
         return sizes, parse_instant(answer["as_of"])
 
     def some_member(self, segment: str) -> str | None:
         """A member of ``segment``, if it has any."""
         answer = self._ask(f"/v1/segments/{segment}/members?limit=1")
-        users = answer["members"] if answer else []
+        users = answer["users"] if answer else []
         return str(users[0]) if users else None
 
     def memberships(self, users: Sequence[str]) -> set[tuple[str, str]]:
@@ -77,5 +77,5 @@ class Api:
 
 def _pairs(answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for user in answer["users"]:
-        for membership in user["segments"]:
-            yield membership["segment"], user["user_id"]
+        for segment in user["segments"]:
+            yield segment, user["user_id"]

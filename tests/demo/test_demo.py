@@ -1,0 +1,65 @@
+"""The whole system, small: played, killed in the middle, and proven right."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+SMALL = ("--users", "300", "--events", "3000", "--rate", "60")
+
+
+def demo(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HEADRACE_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "headrace.cli", "demo", "--home", str(home), *SMALL, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def left_over(home: Path) -> list[list[str]]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(str(home) in word for word in words):
+            found.append(words)
+    return found
+
+
+@pytest.mark.timeout(600)
+def test_a_demo_whose_stream_is_killed_ends_in_no_differences(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    process = demo(home, "--for", "25", "--kill-stream-after", "8")
+    said, _ = process.communicate(timeout=590)
+    assert process.returncode == 0, said
+    assert "killed the streaming job" in said
+    assert re.search(r"^0 differences in [1-9]\d* memberships$", said, re.MULTILINE), said
+    assert re.search(r"^sent (\d+) = \1 = \d+ accepted \+ \d+ duplicates", said, re.MULTILINE), said
+    assert left_over(home) == []
+
+
+@pytest.mark.timeout(300)
+def test_interrupting_a_demo_leaves_nothing_behind(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    process = demo(home)
+    assert process.stdout is not None
+    deadline = time.monotonic() + 200
+    for line in process.stdout:
+        if "history is sent" in line or time.monotonic() > deadline:
+            break
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == 130, said
+    assert "nothing was compared" in said
+    assert left_over(home) == []
