@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 from headrace.clock import parse_instant
@@ -67,10 +67,10 @@ def _decimal(value: Any, text: bytes, kind: str, name: str) -> Any:
         # the text itself.
         if -0.45 < scaled - whole < 0.45:
             rounded = whole / SCALE
-            return value if rounded == value else rounded
+            return value if whole and rounded == value else rounded  # -0.0 is 0.0
     whole = ten_thousandths(Decimal(_as_written(text, kind, name)))
     rounded = whole / SCALE
-    return value if rounded == value else rounded
+    return value if whole and rounded == value else rounded  # -0.0 is 0.0
 
 
 def _timestamp(value: Any, text: bytes, kind: str, name: str) -> Any:
@@ -108,8 +108,15 @@ def ten_thousandths(number: Decimal) -> int:
 
 
 def _as_written(text: bytes, kind: str, name: str) -> Any:
-    line = json.loads(text, parse_float=Decimal, parse_int=_int)
+    line = json.loads(text, parse_float=_float, parse_int=_int)
     return line["traits" if kind == "traits" else "properties"][name]
+
+
+def _float(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits: a double has read it as nothing
+        return Decimal("0.0")
 
 
 def _int(digits: str) -> int:

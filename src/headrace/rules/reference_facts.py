@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 import orjson
@@ -221,7 +221,10 @@ def _ts(value: Any) -> int:
 def _decimal(text: str) -> Decimal:
     if float(text) in (float("inf"), float("-inf")):
         raise ValueError("no double holds it, so most readers of JSON refuse it")
-    return Decimal(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits, and negative: nothing
+        return Decimal("0.0")
 
 
 def _integer(text: str) -> int | Decimal:
