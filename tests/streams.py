@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from headrace.clock import DAY
 from headrace.engine.advance import advance
 from headrace.engine.compact import compact
 from headrace.engine.door import admit
@@ -60,7 +61,7 @@ def plan_of(
         [SegmentVersion(segment, version) for segment in segments],
         catalog,
         registry or MemoryRegistry(),
-        JobParameters(),
+        JobParameters(horizon_ms=200 * 366 * DAY),  # files have none
     )
 
 

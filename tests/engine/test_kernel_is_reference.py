@@ -6,7 +6,7 @@ from random import Random
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from headrace.engine.evaluate import evaluate
@@ -18,8 +18,11 @@ from strategies import AT, CATALOG, Case, cases, edges
 from streams import Stream, cut, facts_of, plan_of, shuffled, touch
 
 quick = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
-)  # cases are large, machines are shared
+    deadline=None,  # cases are large, machines are shared
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
 
 
 def randoms() -> st.SearchStrategy[Random]:

@@ -35,7 +35,7 @@ from headrace.engine.state import (
     empty_state,
     packed,
 )  # fmt: skip
-from headrace.engine.tiles import Tiles, merged, most_users, pruned, stored_tiles
+from headrace.engine.tiles import Keys, Tiles, Windows, merged, most_users, stored_tiles
 from headrace.engine.traits import Traits
 from headrace.engine.verdicts import Definition, Suspects, Turns, turned
 from headrace.engine.waiting import entering
@@ -90,11 +90,11 @@ class _Stood:
     next_due: Ints
     first_seen: Ints
     traits: list[str | None]
-    tiles: Tiles
+    tiles: tuple[Words, Ints]
     members: Members
 
     @staticmethod
-    def of(code: Compiled, users: Users, state: pa.Table) -> _Stood:
+    def of(form: Keys, users: Users, state: pa.Table) -> _Stood:
         count = len(users)
         known = np.flatnonzero(users.known)
         rows = state.take(pa.array(users.row[known]))
@@ -105,7 +105,7 @@ class _Stood:
             return out
 
         records, sizes = packed(rows["tiles"], TILE)
-        tiles = stored_tiles(code, count, np.repeat(known, sizes), records)
+        tiles = stored_tiles(form, np.repeat(known, sizes), records)
         words, sizes = packed(rows["members"], WORD)
         return _Stood(
             at=column("at", 0),
@@ -134,7 +134,8 @@ class _Batch:
         """The state rows to append."""
         code, users, state, now = self.code, self.users, self.state, self.now
         count = len(users)
-        stood = _Stood.of(code, users, state)
+        form = Keys(code, count)
+        stood = _Stood.of(form, users, state)
         keys, has_id = keys_of(self.events)
         ids, _ = packed(state["ids"], ID)
         # A key holds the user it was sent for: ids of other users do no harm here.
@@ -142,26 +143,28 @@ class _Batch:
         arrived = facts_of(self.events, users.owner_of_event, code.type_number)
         counting, waiting = entering(code, users, state, self.events, arrived, ~repeated, now)
 
-        tiles = self._tiles(stood.tiles, counting)
-        was = measured(stood.tiles, stood.at).table
-        was[:, ~users.known] = code.empty[:, None]
-        values = measured(tiles, now)
+        tiles = merged(form, stood.tiles, self._added(form, counting))
+        windows = Windows(tiles, now, stood.at)
+        was, values = measured(windows, stood.at)
         traits = Traits(code, stood.traits, stood.at, counting, now)
 
         definition = Definition.of(code, self.diff)
         members, retired = definition.mapped(code, stood.members)
         group = Group(code, values.table, lambda: traits.now)
-        suspects = Suspects.of(code, was, values.table, traits.changed(), users.known)
+        suspects = Suspects.of(code, was.table, values.table, traits.changed(), users.known)
         turns = turned(code, group, members, suspects, count, definition, full=full)
         members = members.toggled(turns.users, code.version_ids[turns.rules])
-        due = np.minimum(dues.due_of(tiles, values, now), waiting.due(count))
+        due = np.minimum(dues.due_of(windows, values), waiting.due(count))
         due = np.minimum(due, traits.due())
 
         fresh = arrived.take(~repeated)
         turns = turns.and_(retired)
         transitions = self._transitions(turns, fresh, counting, traits, stood, definition)
         shown = traits.shown(users.known)
-        speaking = np.unique(np.concatenate([turns.users, np.array(list(shown), np.int64)]))
+        spoken_of = np.zeros(count, np.bool_)
+        spoken_of[turns.users] = True
+        spoken_of[list(shown)] = True
+        speaking = np.flatnonzero(spoken_of)
         changes: list[str | None] = [None] * count
         spoken = messages(
             code, transitions, definition.ended, values, users=speaking,
@@ -192,18 +195,17 @@ class _Batch:
     def _staged_owners(self) -> Ints:
         return self.users.owner_of_state[self._staged_rows()]
 
-    def _tiles(self, stored: Tiles, counting: Facts) -> Tiles:
-        """Stored tiles, folded facts and staged history in one."""
-        keys, values = folded(self.code, counting, self.now)
+    def _added(self, form: Keys, counting: Facts) -> tuple[Words, Ints]:
+        """Records of folded facts and of staged history."""
+        keys, values = folded(form, counting, self.now)
         rows = self._staged_rows()
-        if len(rows):
-            rows = rows[np.argsort(self.users.owner_of_state[rows], kind="stable")]
-            records, sizes = packed(self.state["tiles"].take(pa.array(rows)), TILE)
-            owners = np.repeat(self.users.owner_of_state[rows], sizes)
-            staged = stored_tiles(self.code, len(self.users), owners, records)
-            keys = np.concatenate([keys, staged.keys])
-            values = np.concatenate([values, staged.values])
-        return pruned(merged(stored, keys, values), self.now)
+        if not len(rows):
+            return keys, values
+        rows = rows[np.argsort(self.users.owner_of_state[rows], kind="stable")]
+        records, sizes = packed(self.state["tiles"].take(pa.array(rows)), TILE)
+        owners = np.repeat(self.users.owner_of_state[rows], sizes)
+        staged_keys, staged_values = stored_tiles(form, owners, records)
+        return np.concatenate([keys, staged_keys]), np.concatenate([values, staged_values])
 
     def _transitions(
         self, turns: Turns, fresh: Facts, counting: Facts, traits: Traits, stood: _Stood,
@@ -277,7 +279,7 @@ class _Batch:
             filled(self.now, pa.int64()),
             filled(CURRENT, pa.int32()),
             only(pa.array(traits, pa.string())),
-            only(binary_column(tiles.records(), np.bincount(tiles.owners, minlength=count))),
+            only(binary_column(*tiles.records(self.now))),
             only(binary_column(members.words, np.bincount(members.owners, minlength=count))),
             only(binary_column(*ids)),
             only(pa.array(pending, pa.string())),

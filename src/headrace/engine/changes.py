@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import orjson
 import xxhash
 
 from headrace.engine.measures import Values, number_text
-from headrace.engine.program import Compiled
+from headrace.engine.program import Compiled, expand
 from headrace.engine.state import Bools, Ints
 from headrace.plan.lines import MISSING
 
@@ -56,16 +55,14 @@ def messages(
 
     ``names``, ``first_seen`` and ``traits`` (JSON text to show, or None) go along with ``users``.
     """
-    write = _writer(code, ended, values, now, n)
     place = np.searchsorted(users, transitions.users)
     changes: list[list[str]] = [[] for _ in names]
-    rows = zip(
-        place.tolist(), transitions.users.tolist(), transitions.rules.tolist(),
-        transitions.entered.tolist(), transitions.reasons.tolist(),
-        transitions.effective.tolist(), strict=True,
-    )  # fmt: skip
-    for at, user, rule, entered, reason, effective in rows:
-        changes[at].append(write(names[at], user, rule, entered, reason, effective))
+    for at, text in zip(
+        place.tolist(),
+        _changes(code, transitions, ended, values, users, names, now, n),
+        strict=True,
+    ):
+        changes[at].append(text)
     texts = []
     for name, first, shown, of in zip(names, first_seen.tolist(), traits, changes, strict=True):
         tail = f',"traits":{shown}}}' if shown is not None else "}"
@@ -76,38 +73,55 @@ def messages(
     return texts
 
 
-def _writer(
-    code: Compiled, ended: list[Ended], values: Values, now: int, n: int
-) -> Callable[[str, int, int, bool, int, int], str]:
-    """Writes one change; everything that users share is looked up in lists."""
-    known = len(code.plan.programs)
-    keys = code.rule_keys
-    hashed = code.rule_names
+def _changes(
+    code: Compiled, transitions: Transitions, ended: list[Ended], values: Values, users: Ints,
+    names: list[str], now: int, n: int,
+) -> list[str]:  # fmt: skip
+    """The text of each change; what changes of a rule share was written once."""
+    keys, hashed = code.rule_keys, code.rule_names
     if ended:
         keys = keys + [
             f'"segment":{orjson.dumps(e.segment).decode()},"version":{e.version}' for e in ended
         ]
         hashed = hashed + [f"{e.segment}|{e.version}" for e in ended]
-    lines = [measure.line for measure in code.plan.measures]
-    names, of_rule, table = code.measure_keys, code.rule_measures, values.table
     digest = xxhash.xxh64_hexdigest
-
-    def text(measure: int, user: int) -> str:
-        value = int(table[measure, user])
-        if lines[measure] == "age" and value != MISSING:
-            value = now - value
-        shown = number_text(values.exact.get((measure, user), value), lines[measure])
-        return f'{names[measure]}:"{shown}"' if shown is not None else f"{names[measure]}:null"
-
-    def write(name: str, user: int, rule: int, entered: bool, reason: int, effective: int) -> str:
-        measures = "" if rule >= known else ",".join([text(m, user) for m in of_rule[rule]])
-        return (
-            f'{{"id":"{digest(f"{hashed[rule]}|{name}|{n}".encode())}",{keys[rule]},'
-            f'"change":"{"enter" if entered else "exit"}","reason":"{REASONS[reason]}",'
-            f'"at":{now},"effective_at":{effective},"measures":{{{measures}}}}}'
-        )
-
-    return write
+    why = [
+        [f'"change":"{way}","reason":"{reason}","at":{now},"effective_at":' for reason in REASONS]
+        for way in ("exit", "enter")
+    ]
+    name_of = [names[place] for place in np.searchsorted(users, transitions.users).tolist()]
+    rows = zip(
+        name_of, transitions.rules.tolist(), transitions.entered.tolist(),
+        transitions.reasons.tolist(), transitions.effective.tolist(),
+        _supporting(code, transitions, values, now), strict=True,
+    )  # fmt: skip
+    return [
+        f'{{"id":"{digest(f"{hashed[rule]}|{name}|{n}".encode())}",{keys[rule]},'
+        f'{why[entered][reason]}{effective},"measures":{{{measures}}}}}'
+        for name, rule, entered, reason, effective, measures in rows
+    ]
 
 
-__all__ = ["REASONS", "Ended", "Transitions", "messages"]
+def _supporting(code: Compiled, transitions: Transitions, values: Values, now: int) -> list[str]:
+    """The measures of each transition's rule, as the inside of a JSON object."""
+    starts, measures = code.measures_by_rule
+    rules = np.minimum(transitions.rules, len(starts) - 1)  # ended versions: a group of none
+    last = np.minimum(rules + 1, len(starts) - 1)
+    row, place = expand(starts, rules, last)
+    measure, user = measures[place], transitions.users[row]
+    numbers = values.table[measure, user]
+    whole = np.where(code.averages[measure], numbers >> 1, numbers)
+    whole = np.where(code.ages[measure] & (numbers != MISSING), now - numbers, whole)
+    names = code.measure_keys
+    # Below 10**15 a double holds ten-thousandths to the digit; 15 digits then print them exactly.
+    texts = [
+        f'{names[m]}:"{number:.15g}"'
+        for m, number in zip(measure.tolist(), (whole / code.scales[measure]).tolist(), strict=True)
+    ]
+    for i in np.flatnonzero(np.abs(whole) >= 10**15).tolist():  # MISSING too
+        of = int(measure[i])
+        value = values.exact.get((of, int(user[i])), int(numbers[i]))
+        text = number_text(value, code.plan.measures[of].line)
+        texts[i] = f'{names[of]}:"{text}"' if text is not None else f"{names[of]}:null"
+    ends = np.cumsum(starts[last] - starts[rules]).tolist()
+    return [",".join(texts[a:b]) for a, b in zip([0, *ends], ends, strict=False)]

@@ -10,21 +10,23 @@ from headrace.engine.columns import Column, Numbers, columns_of, truth
 from headrace.engine.group import Facts
 from headrace.engine.program import Compiled
 from headrace.engine.state import Bools, Ints, Words
-from headrace.engine.tiles import keys_of
+from headrace.engine.tiles import Keys
 from headrace.rules.catalog import FieldType
 from headrace.rules.model import Condition
 
 
 def folded(
-    code: Compiled, facts: Facts, now: int, slots: Iterable[int] | None = None
+    form: Keys, facts: Facts, now: int, slots: Iterable[int] | None = None
 ) -> tuple[Words, Ints]:
-    """Keys and values of the tile records that ``facts`` (none after ``now``) come to.
+    """Sorted keys and values of the records that ``facts`` (none after ``now``) come to.
 
     With ``slots`` (places), only those. Records of equal keys are not combined yet.
     """
+    code = form.code
     wanted = None if slots is None else set(slots)
-    keys: list[Words] = [np.empty(0, np.uint64)]
-    values: list[Ints] = [np.empty(0, np.int64)]
+    found: dict[int, tuple[Words, Ints]] = {}
+    # By user and time: each slot's records then come out sorted.
+    facts = facts.take(np.lexsort((facts.ts, facts.owners)))
     for number, event in enumerate(code.plan.event_types):
         program = code.events[event]
         places = [p for p in program.slots if wanted is None or p in wanted]
@@ -49,8 +51,10 @@ def folded(
             value = _values(slot.accumulator, base.field, columns, len(rows))
             if mask is not None and not mask.all():
                 owners, tiles, value = owners[mask], tiles[mask], value[mask]
-            keys.append(keys_of(code, owners, np.full(len(owners), place), tiles))
-            values.append(value)
+            found[place] = form.of(place, owners, tiles), value
+    if not found:
+        return np.empty(0, np.uint64), np.empty(0, np.int64)
+    keys, values = zip(*(found[place] for place in sorted(found)), strict=True)
     return np.concatenate(keys), np.concatenate(values)
 
 

@@ -10,7 +10,7 @@ from headrace.engine.group import fact_rows, facts_of, users_of
 from headrace.engine.program import compiled
 from headrace.engine.repeats import keys_of, repeats
 from headrace.engine.state import ID, STAGED, STATE_SCHEMA, binary_column, empty_state
-from headrace.engine.tiles import Tiles, merged, most_users
+from headrace.engine.tiles import Keys, merged, most_users
 from headrace.plan.model import Plan
 
 
@@ -40,9 +40,9 @@ def stage(events: pa.Table, *, plan: Plan, slots: frozenset[int], now: int, n: i
     facts = facts_of(events, users.owner_of_event, code.type_number)
     facts = facts.take(~repeated & (facts.ts <= now))
     places = [place for place, slot in enumerate(plan.slots) if slot.id in slots]
-    none = Tiles(code, len(users), np.empty(0, np.uint64), np.empty(0, np.int64))
-    tiles = merged(none, *folded(code, facts, now, places))
-    counts = np.bincount(tiles.owners, minlength=len(users))
+    form = Keys(code, len(users))
+    stored = np.empty(0, np.uint64), np.empty(0, np.int64)
+    records, counts = merged(form, stored, folded(form, facts, now, places)).records(now)
     some = np.flatnonzero(counts)
     size = len(some)
     columns = {
@@ -50,7 +50,7 @@ def stage(events: pa.Table, *, plan: Plan, slots: frozenset[int], now: int, n: i
         "n": pa.array(np.full(size, n), pa.int64()),
         "at": pa.array(np.full(size, now), pa.int64()),
         "layout": pa.array(np.full(size, STAGED), pa.int32()),
-        "tiles": binary_column(tiles.records(), counts[some]),
+        "tiles": binary_column(records, counts[some]),
     }
     return pa.table(
         [columns.get(field.name, pa.nulls(size, field.type)) for field in STATE_SCHEMA],

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
-from headrace.engine.program import Compiled
 from headrace.engine.state import Bools, Ints
-from headrace.engine.tiles import NO_TILE, SlotTiles, Tiles
+from headrace.engine.tiles import NOTHING, SlotTiles, Windows
 from headrace.plan.lines import FAR, MISSING
 from headrace.plan.model import Line, Measure
 
 SCALE = 10_000
+
+_Window: TypeAlias = Callable[[int, int], Bools | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,81 +29,76 @@ class Values:
     exact: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
 
-def measured(tiles: Tiles, at: int | Ints) -> Values:
-    """All measures of the plan at ``at``: one instant, or one for each user."""
-    code = tiles.code
-    table = np.empty((len(code.plan.measures), tiles.users), np.int64)
+def measured(windows: Windows, then: Ints) -> tuple[Values, Values]:
+    """All measures of the plan: as they were at ``then`` (one instant per user), and now."""
+    tiles = windows.tiles.by_slot
+    before = [(of, of.before) for of in tiles]
+    after = [(of, of.values) for of in tiles]
+    return (
+        _measured(windows, before, windows.former, then),
+        _measured(windows, after, windows.current, windows.now),
+    )
+
+
+def _measured(
+    windows: Windows, slots: list[tuple[SlotTiles, Ints]], window: _Window, at: int | Ints
+) -> Values:
+    code = windows.tiles.form.code
+    table = np.empty((len(code.plan.measures), windows.tiles.form.users), np.int64)
     exact: dict[tuple[int, int], int] = {}
     for place, measure in enumerate(code.plan.measures):
-        slots = [tiles.by_slot[slot] for slot in measure.slots]
-        windows = [
-            in_window(tiles_of, code.plan.slots[slot].hop, measure.length, at)
-            for tiles_of, slot in zip(slots, measure.slots, strict=True)
-        ]
-        if measure.function == "avg":
-            table[place] = _average(slots, windows, code.plan.bases[_base(code, measure)].type)
-        elif measure.function in ("min", "max"):
-            table[place] = _extreme(slots[0], windows[0], measure.function)
-            if measure.line == "age":
-                missing = table[place] == MISSING
-                table[place] = np.where(missing, MISSING, at - table[place])
-        else:
-            row, beyond = sums(slots[0], windows[0])
-            table[place] = row
-            exact.update({(place, user): total for user, total in beyond.items()})
+        match measure.function:
+            case "avg":
+                base = code.plan.bases[code.plan.slots[measure.slots[0]].base]
+                table[place] = _average(measure, slots, window, base.type)
+            case "min" | "max":
+                (slot,) = measure.slots
+                row = _extreme(*slots[slot], window(slot, measure.length), measure.function)
+                if measure.line == "age":
+                    row = np.where(row == MISSING, MISSING, at - row)
+                table[place] = row
+            case "count" | "sum":
+                (slot,) = measure.slots
+                table[place], beyond = sums(*slots[slot], window(slot, measure.length))
+                exact.update({(place, user): total for user, total in beyond.items()})
     return Values(table, exact)
 
 
-def _base(code: Compiled, measure: Measure) -> int:
-    return code.plan.slots[measure.slots[0]].base
-
-
-def in_window(tiles: SlotTiles, hop: int, length: int, at: int | Ints) -> Bools | None:
-    """Which records a window holds at ``at``; None: all of them."""
-    if not hop:
-        return None
-    first = (at - length) // hop
-    if not isinstance(first, int):
-        first = first[tiles.owners]
-    inside: Bools = tiles.tiles >= first
-    return inside
-
-
-def sums(tiles: SlotTiles, window: Bools | None) -> tuple[Ints, dict[int, int]]:
+def sums(tiles: SlotTiles, values: Ints, window: Bools | None) -> tuple[Ints, dict[int, int]]:
     """Each user's sum, and exactly those that saturated."""
     row = np.zeros(tiles.users, np.int64)
-    if not len(tiles.values):
+    if not len(values):
         return row, {}
-    values = tiles.values if window is None else tiles.values * window
+    inside = values if window is None else values * window
     if not tiles.may_overflow:
-        row[tiles.present] = np.add.reduceat(values, tiles.starts)
+        running = np.cumsum(inside)[tiles.ends - 1]
+        running[1:] -= running[:-1].copy()
+        row[tiles.present] = running
         return row, {}
-    halves = (
-        np.add.reduceat(values >> 32, tiles.starts),
-        np.add.reduceat(values & 0xFFFFFFFF, tiles.starts),
-    )
+    halves = (np.add.reduceat(half, tiles.starts) for half in (inside >> 32, inside & 0xFFFFFFFF))
     totals = [(high << 32) + low for high, low in zip(*(h.tolist() for h in halves), strict=True)]
     row[tiles.present] = [min(max(total, -FAR), FAR) for total in totals]
     owners = tiles.present.tolist()
     return row, {u: t for u, t in zip(owners, totals, strict=True) if abs(t) > FAR}
 
 
-def _extreme(tiles: SlotTiles, window: Bools | None, function: str) -> Ints:
+def _extreme(tiles: SlotTiles, values: Ints, window: Bools | None, function: str) -> Ints:
     row = np.full(tiles.users, MISSING, np.int64)
-    if not len(tiles.values):
+    if not len(values):
         return row
-    least = function == "min"
-    nothing = NO_TILE if least else MISSING
-    values = tiles.values if window is None else np.where(window, tiles.values, nothing)
-    reduced = (np.minimum if least else np.maximum).reduceat(values, tiles.starts)
+    nothing = NOTHING[function]
+    inside = values if window is None else np.where(window, values, nothing)
+    reduced = (np.minimum if function == "min" else np.maximum).reduceat(inside, tiles.starts)
     row[tiles.present] = np.where(reduced == nothing, MISSING, reduced)
     return row
 
 
-def _average(slots: list[SlotTiles], windows: list[Bools | None], type_: str | None) -> Ints:
+def _average(
+    measure: Measure, slots: list[tuple[SlotTiles, Ints]], window: _Window, type_: str | None
+) -> Ints:
     """Twice the floor of ten-thousandths, plus one when there is a rest."""
     (total, beyond), (count, _) = (
-        sums(tiles, window) for tiles, window in zip(slots, windows, strict=True)
+        sums(*slots[slot], window(slot, measure.length)) for slot in measure.slots
     )
     some = count > 0
     divisor = np.where(some, count, 1)
@@ -119,7 +116,7 @@ def _average(slots: list[SlotTiles], windows: list[Bools | None], type_: str | N
 
 
 def number_text(value: int, line: Line) -> str | None:
-    """The exact text of a value of a line (`age` must be turned back into an instant before)."""
+    """The text of a value on a line, exact but for averages: those show the floor of 4 places."""
     if value == MISSING:
         return None
     match line:
@@ -128,7 +125,6 @@ def number_text(value: int, line: Line) -> str | None:
         case "decimal":
             return _decimal_text(value)
         case "average":
-            # Half-even is not knowable from the floor; the floor is what comparisons use too.
             return _decimal_text(value >> 1)
 
 

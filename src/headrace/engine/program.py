@@ -64,6 +64,7 @@ class Compiled:
         self.hops = np.array([slot.hop for slot in plan.slots], np.int64)
         self.keeps = np.array([slot.keep for slot in plan.slots], np.int64)
         self.accumulators = np.array([slot.accumulator for slot in plan.slots], np.str_)
+        self.has_extremes = any(slot.accumulator in ("min", "max") for slot in plan.slots)
         self.events = self._events()
         self.filters = plan.filters
         self._predicates()
@@ -198,6 +199,28 @@ class Compiled:
             sorted({m for leaf in leaves if (m := int(self.measure_of[leaf])) >= 0})
             for leaves in self.leaves
         ]
+
+    @cached_property
+    def measures_by_rule(self) -> tuple[Ints, Ints]:
+        """(starts, measures): `rule_measures` as arrays."""
+        pairs = [(rule, m) for rule, of in enumerate(self.rule_measures) for m in of]
+        return _grouped(pairs, len(self.leaves))
+
+    @cached_property
+    def averages(self) -> Bools:
+        """Which measures are averages."""
+        return np.array([one.line == "average" for one in self.plan.measures], np.bool_)
+
+    @cached_property
+    def ages(self) -> Bools:
+        """Which measures are ages."""
+        return np.array([one.line == "age" for one in self.plan.measures], np.bool_)
+
+    @cached_property
+    def scales(self) -> Ints:
+        """What integers of each measure count by."""
+        of = {"decimal": 10_000, "average": 10_000}
+        return np.array([of.get(one.line, 1) for one in self.plan.measures], np.int64)
 
     @cached_property
     def measure_keys(self) -> list[str]:

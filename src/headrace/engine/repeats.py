@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from headrace.engine.group import ints
@@ -15,11 +16,10 @@ _SIEVE_BITS = 20
 
 def keys_of(events: pa.Table) -> tuple[Words, Bools]:
     """The hash of (user id as sent, event id) of each row, and whether it has an event id."""
-    of = xxhash.xxh64_intdigest
-    pairs = zip(events["sent_id"].to_pylist(), events["event_id"].to_pylist(), strict=True)
-    hashes = [0 if event is None else of(f"{sent}\x1f{event}".encode()) for sent, event in pairs]
-    has_id = events["event_id"].combine_chunks().is_valid().to_numpy(zero_copy_only=False)
-    return np.array(hashes, np.uint64), has_id
+    joined = pc.binary_join_element_wise(events["sent_id"], events["event_id"], "\x1f")
+    has_id = joined.is_valid().to_numpy()
+    texts = joined.fill_null("").cast(pa.binary()).to_pylist()
+    return np.fromiter(map(xxhash.xxh64_intdigest, texts), np.uint64, len(texts)), has_id
 
 
 def repeats(events: pa.Table, keys: Words, has_id: Bools, ids: Records, horizon_ms: int) -> Bools:

@@ -1,80 +1,79 @@
-"""Tiles of a group of users: merged with new ones, and read through windows.
+"""Tiles of a group of users: as they were before a batch and as they are after it.
 
-All tiles of the group lie in one pair of arrays, sorted by a key of (user, slot place, tile).
-Several records of one key add up: that is how a sum beyond 64 bits is stored.
+All tiles of the group lie in a few arrays, sorted by a key of (slot place, user, tile): what
+belongs to one slot is one stretch, and within it each user's tiles ascend. Several records of
+one key add up: that is how a sum beyond 64 bits is stored.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.engine.program import Compiled
-from headrace.engine.state import TILE, Ints, Records, Words
-from headrace.plan.lines import FAR
+from headrace.engine.state import TILE, Bools, Ints, Records, Words
+from headrace.plan.lines import FAR, MISSING
 
 TILE_BITS = 32
-_LOW = np.uint64((1 << TILE_BITS) - 1)
 NO_TILE = np.iinfo(np.int64).max
+NOTHING = {"min": NO_TILE, "max": MISSING, "sum": 0, "count": 0}
+"""What a tile without any event holds, by accumulator."""
+
+_LOW = np.uint64((1 << TILE_BITS) - 1)
 
 
-@dataclass(frozen=True)
-class Tiles:
-    """Sorted records of ``users`` users: ``keys`` name user, slot and tile, ``values`` add up."""
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """How slot, user and tile make one key in a group of ``users`` users."""
 
     code: Compiled
     users: int
-    keys: Words
-    values: Ints
 
-    @cached_property
-    def by_slot(self) -> list[SlotTiles]:
-        """The records of each slot, by user and tile."""
-        places = self.slots
-        order = np.argsort(places.astype(np.uint16), kind="stable")
-        sizes = np.bincount(places, minlength=len(self.code.slot_ids))
-        ends = np.cumsum(sizes)
-        users, tiles, values = self.owners[order], self.numbers[order], self.values[order]
-        return [
-            SlotTiles(self.users, users[a:b], tiles[a:b], values[a:b])
-            for a, b in zip((ends - sizes).tolist(), ends.tolist(), strict=True)
-        ]
+    @property
+    def _user_bits(self) -> int:
+        return max(1, (self.users - 1).bit_length())
 
-    @cached_property
-    def owners(self) -> Ints:
-        """The user of each record."""
-        return (self.keys >> np.uint64(TILE_BITS + _slot_bits(self.code))).astype(np.int64)
+    def of(self, slots: Ints | int, owners: Ints, tiles: npt.NDArray[np.integer]) -> Words:
+        high = np.asarray(slots, np.uint64) << np.uint64(TILE_BITS + self._user_bits)
+        keys: Words = owners.astype(np.uint64) << np.uint64(TILE_BITS)
+        keys |= tiles.astype(np.uint64)
+        keys |= high
+        return keys
 
-    @cached_property
-    def slots(self) -> Ints:
-        """The slot place of each record."""
-        return _slots_of(self.code, self.keys)
+    def owners(self, keys: Words) -> Ints:
+        mask = np.uint64((1 << self._user_bits) - 1)
+        return ((keys >> np.uint64(TILE_BITS)) & mask).astype(np.int64)
 
-    @cached_property
-    def numbers(self) -> Ints:
-        """The tile number of each record."""
-        return (self.keys & _LOW).astype(np.int64)
+    def slots(self, keys: Words) -> Ints:
+        return (keys >> np.uint64(TILE_BITS + self._user_bits)).astype(np.int64)
 
-    def records(self) -> Records:
-        """The records as state rows hold them."""
-        packed = np.empty(len(self.keys), TILE)
-        packed["slot"] = self.code.slot_ids[self.slots]
-        packed["tile"] = self.numbers
-        packed["value"] = self.values
-        return packed
+    def starts(self, keys: Words) -> list[int]:
+        """Where each slot's stretch of sorted ``keys`` starts, and where the last ends."""
+        shift = np.uint64(TILE_BITS + self._user_bits)
+        firsts = np.arange(len(self.code.slot_ids) + 1, dtype=np.uint64) << shift
+        places: list[int] = np.searchsorted(keys, firsts).tolist()
+        places[-1] = len(keys)  # the shifted end may not fit into the word
+        return places
+
+
+def most_users(code: Compiled) -> int:
+    """How many users fit into the keys of one group."""
+    return 1 << (64 - TILE_BITS - max(1, len(code.slot_ids)).bit_length())
 
 
 @dataclass(frozen=True)
 class SlotTiles:
-    """Records of one slot, sorted by user and tile."""
+    """Records of one slot, sorted by user and tile; ``before`` holds what they were."""
 
     users: int
     owners: Ints
     tiles: Ints
     values: Ints
+    before: Ints
 
     @cached_property
     def starts(self) -> Ints:
@@ -83,6 +82,11 @@ class SlotTiles:
             return np.empty(0, np.int64)
         change = np.flatnonzero(self.owners[1:] != self.owners[:-1]) + 1
         return np.concatenate([np.zeros(1, np.int64), change])
+
+    @cached_property
+    def ends(self) -> Ints:
+        """Where each user's records end."""
+        return np.append(self.starts[1:], len(self.owners))
 
     @cached_property
     def present(self) -> Ints:
@@ -94,106 +98,158 @@ class SlotTiles:
         """Could the sum of one user's records leave 62 bits?"""
         if not len(self.values):
             return False
-        longest = int(np.diff(self.starts, append=len(self.values)).max())
-        most = max(abs(int(self.values.max())), abs(int(self.values.min())))
-        return most * longest >= FAR
+        longest = int((self.ends - self.starts).max())
+        return max(_largest(self.values), _largest(self.before)) * longest >= FAR
+
+    @cached_property
+    def only_grows(self) -> bool:
+        """Is no value below 0?"""
+        return not len(self.values) or int(self.values.min()) >= 0
 
 
-def _slot_bits(code: Compiled) -> int:
-    return max(1, int(len(code.slot_ids) - 1).bit_length()) if len(code.slot_ids) else 1
+def _largest(values: Ints) -> int:
+    return max(abs(int(values.max())), abs(int(values.min())))
 
 
-def _slots_of(code: Compiled, keys: Words) -> Ints:
-    mask = np.uint64((1 << _slot_bits(code)) - 1)
-    return ((keys >> np.uint64(TILE_BITS)) & mask).astype(np.int64)
+@dataclass(frozen=True)
+class Tiles:
+    """Sorted records of a group."""
+
+    form: Keys
+    keys: Words
+    values: Ints
+    before: Ints
+
+    @cached_property
+    def by_slot(self) -> list[SlotTiles]:
+        """The records of each slot."""
+        owners = self.form.owners(self.keys)
+        tiles = (self.keys & _LOW).astype(np.int64)
+        starts = self.form.starts(self.keys)
+        return [
+            SlotTiles(self.form.users, owners[a:b], tiles[a:b], self.values[a:b], self.before[a:b])
+            for a, b in pairwise(starts)
+        ]
+
+    def records(self, now: int) -> tuple[Records, Ints]:
+        """The records as state rows hold them, user by user, and how many each user has.
+
+        Tiles that no window of their slot's class can hold any more are left behind.
+        """
+        code = self.form.code
+        cutoffs = first_tiles(code.keeps, code.hops, now)
+        starts = self.form.starts(self.keys)
+        tiles = (self.keys & _LOW).astype(np.int64)
+        sizes = np.diff(starts)
+        alive = tiles >= np.repeat(cutoffs, sizes)
+        owners = self.form.owners(self.keys)
+        slots = np.repeat(code.slot_ids, sizes)
+        values = self.values
+        if not alive.all():
+            owners, slots = owners[alive], slots[alive]
+            tiles, values = tiles[alive], values[alive]
+        # Numbers of users are small: as 16-bit integers they sort by radix.
+        short = owners.astype(np.uint16) if self.form.users <= 1 << 16 else owners
+        order = np.argsort(short, kind="stable")
+        packed = np.empty(len(order), TILE)
+        packed["slot"], packed["tile"], packed["value"] = slots[order], tiles[order], values[order]
+        return packed, np.bincount(owners, minlength=self.form.users)
 
 
-def most_users(code: Compiled) -> int:
-    """How many users fit into the keys of one group."""
-    return 1 << (64 - TILE_BITS - _slot_bits(code))
-
-
-def keys_of(code: Compiled, owners: Ints, slots: Ints, tiles: Ints) -> Words:
-    """The sort keys of records."""
-    keys: Words = owners.astype(np.uint64) << np.uint64(TILE_BITS + _slot_bits(code))
-    keys |= slots.astype(np.uint64) << np.uint64(TILE_BITS)
-    keys |= tiles.astype(np.uint64)
-    return keys
-
-
-def stored_tiles(code: Compiled, users: int, owners: Ints, records: Records) -> Tiles:
-    """Records of state rows, without slots that the plan does not know.
+def stored_tiles(form: Keys, owners: Ints, records: Records) -> tuple[Words, Ints]:
+    """Sorted keys and values of state rows' records, without slots that the plan does not know.
 
     ``owners`` must ascend and each row be sorted, as the kernel writes them.
     """
-    places, known = _places(code, records["slot"])
-    if not known.all():
-        owners, records, places = owners[known], records[known], places[known]
-    keys = keys_of(code, owners, places, records["tile"])
-    return Tiles(code, users, keys, records["value"].astype(np.int64))
+    known = form.code.slot_ids
+    if not len(known) or not len(records):
+        return np.empty(0, np.uint64), np.empty(0, np.int64)
+    top = int(known[-1])
+    place = np.full(top + 2, -1, np.int32)
+    place[known] = np.arange(len(known))
+    slots = place[np.minimum(records["slot"], top + 1)]
+    if (slots < 0).any():
+        kept = slots >= 0
+        owners, records, slots = owners[kept], records[kept], slots[kept]
+    short = slots.astype(np.uint16) if len(known) <= 1 << 16 else slots
+    order = np.argsort(short, kind="stable")
+    keys = form.of(slots, owners, records["tile"])
+    return keys[order], records["value"].astype(np.int64)[order]
 
 
-def _places(code: Compiled, slot_ids: npt.NDArray[np.uint32]) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """Slot ids -> places in the plan, and which of them it knows."""
-    if not len(code.slot_ids):
-        return np.zeros(len(slot_ids), np.int64), np.zeros(len(slot_ids), np.bool_)
-    top = int(code.slot_ids[-1])
-    place = np.full(top + 2, -1, np.int64)
-    place[code.slot_ids] = np.arange(len(code.slot_ids))
-    places = place[np.minimum(slot_ids, top + 1)]
-    return places, places >= 0
-
-
-def merged(tiles: Tiles, keys: Words, values: Ints) -> Tiles:
-    """``tiles`` with further records (in any order) combined into them."""
-    if not len(keys):
-        return tiles
-    code = tiles.code
-    order = np.argsort(keys, kind="stable")
-    keys, values = keys[order], values[order]
-    if len(tiles.keys):
-        keys = np.concatenate([tiles.keys, keys])
-        values = np.concatenate([tiles.values, values])
-        order = np.argsort(keys, kind="stable")  # two sorted runs: one merge
-        keys, values = keys[order], values[order]
+def merged(form: Keys, stored: tuple[Words, Ints], added: tuple[Words, Ints]) -> Tiles:
+    """Sorted ``stored`` records with ``added`` ones (in any order) combined into them."""
+    (keys, before), (new_keys, new_values) = stored, added
+    if len(new_keys) and (new_keys[1:] < new_keys[:-1]).any():
+        order = np.argsort(new_keys, kind="stable")
+        new_keys, new_values = new_keys[order], new_values[order]
+    if not len(new_keys):
+        return Tiles(form, keys, before, before)
+    values = np.concatenate([before, new_values])
+    before = np.concatenate([before, _nothing(form, new_keys)])
+    keys = np.concatenate([keys, new_keys])
+    order = np.argsort(keys, kind="stable")  # two sorted runs: one merge
+    keys, values, before = keys[order], values[order], before[order]
     first = np.empty(len(keys), np.bool_)
     first[0] = True
     np.not_equal(keys[1:], keys[:-1], out=first[1:])
     if first.all():
-        return Tiles(code, tiles.users, keys, values)
-    starts = np.flatnonzero(first)
+        return Tiles(form, keys, values, before)
+    return _combined(form, keys, values, before, np.flatnonzero(first))
+
+
+def _nothing(form: Keys, keys: Words) -> Ints:
+    if not form.code.has_extremes:
+        return np.zeros(len(keys), np.int64)
+    nothing = np.array([NOTHING[slot.accumulator] for slot in form.code.plan.slots], np.int64)
+    return nothing[form.slots(keys)]
+
+
+def _combined(form: Keys, keys: Words, values: Ints, before: Ints, starts: Ints) -> Tiles:
+    ends = np.append(starts[1:], len(keys))
+    if max(_largest(values), _largest(before)) * int((ends - starts).max()) >= FAR:
+        return _combined_exactly(form, keys, values, before, starts, ends)
     unique = keys[starts]
-    slots = _slots_of(code, unique)
-    kinds = code.accumulators[slots] if _has_extremes(code) else None
-    longest = int(np.diff(starts, append=len(keys)).max())
-    if max(abs(int(values.max())), abs(int(values.min()))) * longest >= FAR:
-        return _merged_exactly(tiles, unique, slots, starts, values)
-    totals = np.add.reduceat(values, starts)
-    if kinds is not None:
-        totals = np.where(kinds == "min", np.minimum.reduceat(values, starts), totals)
-        totals = np.where(kinds == "max", np.maximum.reduceat(values, starts), totals)
-    return Tiles(code, tiles.users, unique, totals)
+    result = _run_sums(values, ends), _run_sums(before, ends)
+    if form.code.has_extremes:
+        slots = form.slots(unique)
+        for accumulator, reduce in (("min", np.minimum), ("max", np.maximum)):
+            here = form.code.accumulators[slots] == accumulator
+            if here.any():
+                for out, of in zip(result, (values, before), strict=True):
+                    out[here] = reduce.reduceat(of, starts)[here]
+    return Tiles(form, unique, *result)
 
 
-def _has_extremes(code: Compiled) -> bool:
-    return any(slot.accumulator in ("min", "max") for slot in code.plan.slots)
+def _run_sums(values: Ints, ends: Ints) -> Ints:
+    """Sums of consecutive runs. What wraps around in between cancels out."""
+    running = np.cumsum(values)[ends - 1]
+    running[1:] -= running[:-1].copy()
+    return running
 
 
-def _merged_exactly(tiles: Tiles, unique: Words, slots: Ints, starts: Ints, values: Ints) -> Tiles:
+def _combined_exactly(
+    form: Keys, keys: Words, values: Ints, before: Ints, starts: Ints, ends: Ints
+) -> Tiles:
     """Sums that may leave 64 bits, key by key in Python's integers; rare."""
-    keys_out: list[int] = []
-    values_out: list[int] = []
-    ends = np.append(starts[1:], len(values))
-    kinds = tiles.code.accumulators[slots].tolist()
-    parts = zip(unique.tolist(), kinds, starts.tolist(), ends.tolist(), strict=True)
-    for key, kind, start, end in parts:
-        group = values[start:end].tolist()
-        total = min(group) if kind == "min" else max(group) if kind == "max" else sum(group)
-        pieces = split(total)
-        keys_out += [key] * len(pieces)
-        values_out += pieces
+    out: list[tuple[int, int, int]] = []
+    kinds = form.code.accumulators[form.slots(keys[starts])].tolist()
+    unique = keys[starts].tolist()
+    for key, kind, start, end in zip(unique, kinds, starts.tolist(), ends.tolist(), strict=True):
+        now, then = values[start:end].tolist(), before[start:end].tolist()
+        if kind in ("min", "max"):
+            pick = min if kind == "min" else max
+            out.append((key, pick(now), pick(then)))
+            continue
+        pieces, was = split(sum(now)), split(sum(then))
+        for i in range(max(len(pieces), len(was))):
+            out.append((key, pieces[i] if i < len(pieces) else 0, was[i] if i < len(was) else 0))
+    columns = list(zip(*out, strict=True))
     return Tiles(
-        tiles.code, tiles.users, np.array(keys_out, np.uint64), np.array(values_out, np.int64)
+        form,
+        np.array(columns[0], np.uint64),
+        np.array(columns[1], np.int64),
+        np.array(columns[2], np.int64),
     )
 
 
@@ -206,16 +262,38 @@ def split(total: int) -> list[int]:
     return [*([sign * FAR] * whole), *([sign * rest] if rest else [])]
 
 
-def pruned(tiles: Tiles, now: int) -> Tiles:
-    """Without the tiles that no window of their slot's class can hold any more."""
-    cutoffs = first_tiles(tiles.code.keeps, tiles.code.hops, now)
-    alive = tiles.numbers >= cutoffs[tiles.slots] if len(tiles.keys) else np.empty(0, np.bool_)
-    if alive.all():
-        return tiles
-    return Tiles(tiles.code, tiles.users, tiles.keys[alive], tiles.values[alive])
-
-
 def first_tiles(lengths: Ints, hops: Ints, now: int) -> Ints:
     """The first tile that a window of each length holds at ``now``."""
     endless = hops == 0
     return np.where(endless, 0, (now - lengths) // np.where(endless, 1, hops))
+
+
+class Windows:
+    """Which records a window holds, now and when their user's row was written."""
+
+    def __init__(self, tiles: Tiles, now: int, then: Ints) -> None:
+        self.tiles, self.now, self._then = tiles, now, then
+        self._slots = tiles.form.code.plan.slots
+        self._now: dict[tuple[int, int], Bools | None] = {}
+        self._firsts: dict[tuple[int, int], Ints] = {}
+
+    def current(self, slot: int, length: int) -> Bools | None:
+        """One bit per record of the slot; None: all of them."""
+        key = slot, length
+        if key not in self._now:
+            hop = self._slots[slot].hop
+            first = (self.now - length) // hop if hop else 0
+            self._now[key] = self.tiles.by_slot[slot].tiles >= first if hop else None
+        return self._now[key]
+
+    def former(self, slot: int, length: int) -> Bools | None:
+        """As `current`, at the instant of each user's own row."""
+        hop = self._slots[slot].hop
+        if not hop:
+            return None
+        firsts = self._firsts.get((hop, length))
+        if firsts is None:
+            firsts = self._firsts[hop, length] = (self._then - length) // hop
+        tiles = self.tiles.by_slot[slot]
+        inside: Bools = tiles.tiles >= firsts[tiles.owners]
+        return inside
