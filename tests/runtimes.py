@@ -25,8 +25,8 @@ from headrace.store import Progress, Store
 
 QUICK = Timings(
     poll=0.05,
-    lease=1.0,
-    renew=0.3,
+    lease=2.0,
+    renew=0.4,
     away=0.2,
     patience=1.0,
     backoff=Backoff(first=0.1, most=0.6, healthy_after=30.0, quick_limit=3),
@@ -80,7 +80,7 @@ class Stage:
 
     def end(self, watcher: subprocess.Popen[bytes]) -> int:
         watcher.terminate()
-        return watcher.wait(20)
+        return watcher.wait(60)
 
     def launches(self) -> list[Progress]:
         return list(reversed(self.store.progress("stream", limit=100)))
@@ -99,7 +99,7 @@ class Stage:
         """The pid of the newest driver."""
         return starts_of(self.diary)[-1]
 
-    def until(self, claim: Callable[[], bool], seconds: float = 15.0) -> None:
+    def until(self, claim: Callable[[], bool], seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while not claim():
             if time.monotonic() > deadline:

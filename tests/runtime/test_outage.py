@@ -64,7 +64,7 @@ def test_the_job_runs_on_and_its_end_is_told_later(stage: Stage, postgres: Postg
     stage.running()
     stage.watch()
     postgres.down()
-    time.sleep(2.5)  # longer than the lease
+    time.sleep(3.0)  # longer than the lease
     assert stage.words() == ["start"] and psutil.pid_exists(stage.driver())
     os.kill(stage.driver(), signal.SIGKILL)
     time.sleep(1.5)

@@ -45,7 +45,7 @@ def test_since_which_batch(store: Store) -> None:
     other = store.target_hash("stream")
     assert other is not None
     assert store.running_plan("stream") is None
-    for plan, batch in [(HASH, 5), (HASH, 5), (other, 9 + (1 << 40))]:
+    for plan, batch in [(HASH, 5), (HASH, 5), (HASH, 7), (other, 9 + (1 << 40))]:
         store.record_execution("stream", plan, batch)
     running = store.running_plan("stream")
     assert running is not None and (running.plan_hash, running.since_batch) == (

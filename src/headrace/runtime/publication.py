@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from headrace.clock import DAY
 from headrace.errors import OperatorError
-from headrace.kafka.kafka_python import KafkaPythonProducer
 from headrace.messages.control import NewPlan, encode_control
 from headrace.messages.headers import TYPE_CONTROL, cloud_event
 from headrace.messages.topics import CONTROL, in_namespace
@@ -89,6 +88,9 @@ def job_parameters(settings: Settings) -> JobParameters:
 
 
 def _announced(publication: Publication, settings: Settings) -> Publication:
+    # Slow to import, and the supervisor, which shares this package, never speaks to Kafka.
+    from headrace.kafka.kafka_python import KafkaPythonProducer
+
     notice = NewPlan(publication.plan.hash)
     try:
         with KafkaPythonProducer(settings.kafka_bootstrap) as producer:

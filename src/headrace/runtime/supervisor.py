@@ -23,6 +23,7 @@ from pathlib import Path
 
 import structlog
 
+from headrace.errors import OperatorError
 from headrace.runtime.backoff import Backoff
 from headrace.runtime.publication import JOB
 from headrace.runtime.writer import Writer, Writers
@@ -113,19 +114,18 @@ class Supervisor:
 
     def run(self, stop: threading.Event) -> None:
         """Step until told to stop. Nothing but ``stop`` ends the loop."""
-        is_away = False
+        trouble = ""
         while not stop.is_set():
             pause = self.timings.poll
             try:
                 self.step()
-                if is_away:
-                    log.info("postgres is back")
-                is_away = False
-            except StoreDown as error:
-                if not is_away:
-                    log.warning("postgres is away; what runs runs on", error=str(error))
-                is_away, pause = True, self.timings.away
-                self.watch()
+                if trouble:
+                    log.info("all is well again")
+                trouble = ""
+            except OperatorError as error:
+                if error.code != trouble:
+                    log.warning("waiting; what runs runs on", reason=str(error))
+                trouble, pause = error.code, self.timings.away
             except Exception:
                 log.exception("step failed")
                 pause = self.timings.away
@@ -133,9 +133,9 @@ class Supervisor:
         self.leave()
 
     def step(self) -> None:
-        """One look at Postgres and at the child, and what follows from both."""
-        self.keep_lease()
+        """One look at the child, one at Postgres, and what follows from both."""
         self.watch()
+        self.keep_lease()
         self.tell()
         if not self.leased or time.monotonic() < self.not_before:
             return

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.schema import CreateSchema
 
@@ -22,11 +19,16 @@ def migrate(connection: Connection, schema: str, revision: str = LATEST) -> None
     Until that ends nobody else migrates or publishes in the schema.
     """
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": schema})
-    if not inspect(connection).has_schema(
-        schema
-    ):  # making one needs a right that using it does not
+    # Making a schema needs a right that using it does not: no IF NOT EXISTS.
+    if not inspect(connection).has_schema(schema):
         connection.execute(CreateSchema(schema))
-    config = _config()
+    # Half of what importing the store would cost, and few who use it ever migrate.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes.update(connection=connection, schema=schema)
     try:
         if revision == NOTHING:
@@ -39,9 +41,3 @@ def migrate(connection: Connection, schema: str, revision: str = LATEST) -> None
             "upgrade this one",
             code="HR924",
         ) from error
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config

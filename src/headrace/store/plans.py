@@ -82,7 +82,13 @@ def set_target(connection: Connection, job: str, content: str) -> None:
 
 
 def record_execution(connection: Connection, job: str, content: str, batch: int) -> None:
-    """Note that ``job`` executes a plan since ``batch``; a replayed batch may say it again."""
+    """Note that ``job`` executes a plan since ``batch``.
+
+    Said again, by a replayed batch or a restarted job, it stays since the first.
+    """
+    last = running(connection, job)
+    if last is not None and last.plan_hash == content:
+        return
     connection.execute(
         insert(executions)
         .values(job=job, plan_hash=content, since_batch=batch)
