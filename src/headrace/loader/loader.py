@@ -76,25 +76,24 @@ class Loader:
         self._witness = witness
         self._clock = clock
         self._has_beats = False
+        self._has_worked = False
+        self._failures = 0
         self._swept = 0.0
         self._sweeping: threading.Thread | None = None
 
     def run(self, stopping: threading.Event) -> None:
         """Load until told to stop; a server that goes away after the start is waited for."""
-        failures = 0
-        started = False
         while not stopping.is_set():
             try:
                 with self._consume() as consumer:
                     while not stopping.is_set():
-                        if self._load(consumer, stopping):
-                            started, failures = True, 0
+                        self._load(consumer, stopping)
             except (KafkaDown, CacheDown) as error:
-                if not started:
+                if not self._has_worked:
                     raise
                 self._tell_trouble(error)
-                stopping.wait(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
-                failures += 1
+                stopping.wait(BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)])
+                self._failures += 1
 
     def _tell_trouble(self, error: OperatorError) -> None:
         state = "kafka away" if isinstance(error, KafkaDown) else "redis away"
@@ -103,18 +102,17 @@ class Loader:
         with suppress(CacheDown):  # then the API cannot read either, and says so itself
             self._writer.report(status)
 
-    def _load(self, consumer: Consumer, stopping: threading.Event) -> bool:
-        """Load into one generation until it is lost or replaced; False if there is none to have."""
+    def _load(self, consumer: Consumer, stopping: threading.Event) -> None:
+        """Load into one generation until it is lost or replaced."""
         bounds = consumer.bounds()
         course = self._course(bounds)
         if course is None:
             stopping.wait(REPORT_SECONDS)
-            return True
+            return
         consumer.start_at(course.queues.offsets)
         consumer.pause(course.queues.waiting)
         with suppress(GenerationLost, Moved):  # the next turn finds out where Redis stands
             self._follow(course, consumer, stopping)
-        return True
 
     def _course(self, bounds: Mapping[int, Bounds]) -> _Course | None:
         """Where to go on. None: only a reload from the tables can help."""
@@ -253,6 +251,7 @@ class Loader:
     def _report(self, status: LoaderStatus) -> None:
         self._writer.report(status)
         self._witness.reported(status)
+        self._has_worked, self._failures = True, 0
 
     def _sweep(self) -> None:
         """Remove old generations beside the loading: it scans all keys, for seconds."""
