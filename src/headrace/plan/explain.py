@@ -2,9 +2,169 @@
 
 from __future__ import annotations
 
-from headrace.plan.model import Plan
+from collections import Counter
+from collections.abc import Iterator
+
+from headrace.clock import format_instant
+from headrace.plan.lines import PRESENT
+from headrace.plan.model import Line, MeasureTest, Plan, Predicate, Slot, TraitTest, Tree, ValueTest
+from headrace.plan.text import SYMBOLS, constant_text, filter_text, window_text
 
 
 def explain(plan: Plan) -> str:
-    """Every base, window, predicate and program, with how often each is shared."""
-    raise NotImplementedError
+    """Every base, window, predicate and segment of ``plan``, each with how often it is used."""
+    return "\n".join([*_summary(plan), *_events(plan), *_tests(plan), *_segments(plan)]) + "\n"
+
+
+def _summary(plan: Plan) -> Iterator[str]:
+    conditions = sum(1 for program in plan.programs for _ in leaves(program.tree))
+    yield f"reads   {', '.join(plan.sources)}"
+    yield f"writes  {', '.join(plan.outputs)}"
+    yield (
+        f"shares  {_many(len(plan.programs), 'segment')} with {_many(conditions, 'condition')} = "
+        f"{_many(len(plan.predicates), 'predicate')}, {_many(len(plan.measures), 'measure')}, "
+        f"{_many(len(plan.slots), 'slot')}, {_many(len(plan.bases), 'base')}"
+    )
+    job = plan.job
+    yield (
+        f"runs    every {_length(job.trigger_ms)}, {_many(job.partitions, 'partition')}, "
+        f"{_many(job.buckets, 'bucket')}, {job.driver_memory}; repeats within "
+        f"{_length(job.horizon_ms)} do not count"
+    )
+
+
+def _events(plan: Plan) -> Iterator[str]:
+    if plan.bases:
+        yield "\nfolds"
+    for place, base in enumerate(plan.bases):
+        where = "" if base.filter is None else f" where {filter_text(plan.filters[base.filter])}"
+        of = f".{base.field} ({base.type})" if base.field else ""
+        yield f"  {base.event}{of}{where}"
+        for slot in plan.slots:
+            if slot.base == place:
+                yield f"    {slot.accumulator} {_tiles(slot)}"
+
+
+def _tests(plan: Plan) -> Iterator[str]:
+    uses = Counter(leaf for program in plan.programs for leaf in set(leaves(program.tree)))
+    if plan.predicates:
+        yield "\ntests"
+    for place, predicate in enumerate(plan.predicates):
+        used = _many(uses[place], "segment")
+        yield f"  p{place}  {predicate_text(plan, predicate)}  [{used}]"
+
+
+def _segments(plan: Plan) -> Iterator[str]:
+    if plan.programs:
+        yield "\nsegments"
+    for program in plan.programs:
+        yield f"  {program.segment} v{program.version} = {tree_text(program.tree)}"
+
+
+def leaves(tree: Tree) -> Iterator[int]:
+    """The predicates a tree looks at, repeats included."""
+    if isinstance(tree, int):
+        yield tree
+    else:
+        for part in tree.parts:
+            yield from leaves(part)
+
+
+def tree_text(tree: Tree) -> str:
+    """``p0 and not (p1 or p2)``."""
+    if isinstance(tree, int):
+        return f"p{tree}"
+    if tree.kind == "not":
+        return f"not {tree_text(tree.parts[0])}"
+    if not tree.parts:
+        return "always" if tree.kind == "all" else "never"
+    word = " and " if tree.kind == "all" else " or "
+    return f"({word.join(tree_text(part) for part in tree.parts)})"
+
+
+def predicate_text(plan: Plan, predicate: Predicate) -> str:
+    """``sum(purchase.amount) within 30d >= 1000.0001``."""
+    match predicate:
+        case MeasureTest(measure, cuts):
+            of = plan.measures[measure]
+            name = f"age of {of.name}" if of.line == "age" else of.name
+            return f"{name} {cuts_text(cuts, of.line)}"
+        case TraitTest(trait, line, cuts):
+            name = f"age of trait {trait}" if line == "age" else f"trait {trait}"
+            return f"{name} {cuts_text(cuts, line)}"
+        case ValueTest(trait, _, "exists", _):
+            return f"trait {trait} exists"
+        case ValueTest(trait, _, operator, value):
+            return f"trait {trait} {SYMBOLS.get(operator, operator)} {constant_text(value)}"
+
+
+def cuts_text(cuts: tuple[int, ...], line: Line) -> str:
+    """The intervals that cuts enclose, as comparisons."""
+    if not cuts:
+        return "is never so"
+    ends = [*cuts, *([None] if len(cuts) % 2 else [])]
+    pairs = zip(ends[::2], ends[1::2], strict=True)
+    return " or ".join(_interval(low, high, line) for low, high in pairs)
+
+
+def _interval(low: int | None, high: int | None, line: Line) -> str:
+    assert low is not None
+    if low <= PRESENT:
+        return "exists" if high is None else _below(high, line)
+    if high is None:
+        return _above(low, line)
+    if high == low + 1 and not (line == "average" and low % 2):
+        return f"= {_number(low, line)}"
+    return f"in [{_number(low, line)}, {_number(high, line)})"
+
+
+def _above(low: int, line: Line) -> str:
+    if _is_just_above(low, line):
+        return f"> {_number(low - 1, line)}"
+    return f">= {_number(low, line)}"
+
+
+def _below(high: int, line: Line) -> str:
+    if _is_just_above(high, line):
+        return f"<= {_number(high - 1, line)}"
+    return f"< {_number(high, line)}"
+
+
+def _is_just_above(value: int, line: Line) -> bool:
+    """Is the number before the one that people would write?"""
+    return (line == "average" and value % 2 == 1) or (line == "age" and value % 1_000 == 1)
+
+
+def _number(value: int, line: Line) -> str:
+    match line:
+        case "integer":
+            return str(value)
+        case "decimal":
+            return _places(value)
+        case "average":
+            # Odd integers stand for what lies strictly between two numbers of four places.
+            return _places(value // 2) + (" and a bit" if value % 2 else "")
+        case "instant":
+            return format_instant(value) if 0 <= value < 253_402_300_800_000 else str(value)
+        case "age":
+            return ("-" if value < 0 else "") + _length(abs(value))
+
+
+def _places(value: int) -> str:
+    whole, rest = divmod(abs(value), 10_000)
+    text = f"{whole}.{rest:04d}".rstrip("0").rstrip(".")
+    return f"-{text}" if value < 0 else text
+
+
+def _tiles(slot: Slot) -> str:
+    if not slot.hop:
+        return "for ever"
+    return f"in tiles of {_length(slot.hop)} kept {_length(slot.keep)}"
+
+
+def _length(length: int) -> str:
+    return window_text(length).removeprefix(" within ") or "0s"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

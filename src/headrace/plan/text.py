@@ -23,6 +23,8 @@ from headrace.rules.model import (
     Value,
 )  # fmt: skip
 
+SYMBOLS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
 
 def canonical(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces."""
@@ -53,6 +55,7 @@ def plain(number: Decimal) -> str:
 
 
 def value_in(value: Any) -> Value:
+    """The constant of `value_out`'s value."""
     if isinstance(value, list):
         return tuple(_scalar_in(part) for part in value)
     return _scalar_in(value)
@@ -88,6 +91,7 @@ def filter_out(condition: Condition) -> Any:
 
 
 def filter_in(value: Any) -> Condition:
+    """The filter of `filter_out`'s value."""
     match value:
         case {"all": parts}:
             return AllOf(tuple(filter_in(part) for part in parts))
@@ -102,6 +106,7 @@ def filter_in(value: Any) -> Condition:
 
 
 def catalog_out(catalog: Catalog) -> dict[str, Any]:
+    """A catalog as a JSON value."""
     return {
         "events": {
             name: {
@@ -117,6 +122,7 @@ def catalog_out(catalog: Catalog) -> dict[str, Any]:
 
 
 def catalog_in(value: dict[str, Any]) -> Catalog:
+    """The catalog of `catalog_out`'s value."""
     return Catalog(
         events={
             name: EventType(
@@ -146,7 +152,9 @@ def filter_text(condition: Condition) -> str:
     match condition:
         case Compare(subject, operator, value):
             name = subject.name if isinstance(subject, Property) else "?"
-            return f"{name} {operator} {constant_text(value)}"
+            if operator == "exists":
+                return f"{name} exists" if value is not False else f"{name} is missing"
+            return f"{name} {SYMBOLS.get(operator, operator)} {constant_text(value)}"
         case AllOf(parts):
             return "(" + " and ".join(filter_text(part) for part in parts) + ")"
         case AnyOf(parts):
@@ -158,6 +166,7 @@ def filter_text(condition: Condition) -> str:
 
 
 def constant_text(value: Value) -> str:
+    """A constant for people."""
     match value:
         case tuple():
             return "[" + ", ".join(constant_text(part) for part in value) + "]"
