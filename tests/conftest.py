@@ -17,6 +17,10 @@ from headrace.embedded import Servers, running
 from headrace.settings import Settings
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
     """What the developer has configured for himself must not reach the tests."""
