@@ -9,6 +9,16 @@ from headrace.settings import load_settings
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--home", help="data folder; default .headrace or HEADRACE_HOME")
 parser.add_argument("--target", help="settings of conf/TARGET.toml; default local")
+parser.add_argument(
+    "--accept-loss",
+    action="store_true",
+    help="go on at the first offsets Kafka still has: docs/runbooks/offsets-lost.md",
+)
 arguments = parser.parse_args()
 
-run_process(lambda: run(load_settings(arguments.target, flags={"home": arguments.home})))
+run_process(
+    lambda: run(
+        load_settings(arguments.target, flags={"home": arguments.home}),
+        accept_loss=arguments.accept_loss,
+    )
+)

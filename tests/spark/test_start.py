@@ -6,7 +6,7 @@ import pytest
 
 from headrace.spark.header import GENERATION, Handover, Header
 from headrace.spark.offsets import PlannedBatch, parse_offsets
-from headrace.spark.start import decide_start
+from headrace.spark.start import decide_start, reachable
 
 AT_7 = {"events.v1": {0: 70, 1: 7}}
 AT_8 = {"events.v1": {0: 80, 1: 8}}
@@ -84,3 +84,18 @@ def test_sparks_offset_log_gives_the_instant_and_the_kafka_offsets_of_every_sour
     assert parse_offsets(5, text) == PlannedBatch(
         5, 1_790_000_000_123, {"events.v1": {0: 12, 1: 7}, "control.v1": {0: 3}}
     )
+
+
+@pytest.mark.parametrize(
+    ("end", "held", "expected"),
+    [
+        pytest.param(70, (0, 90), 70, id="still there"),
+        pytest.param(70, (70, 70), 70, id="all read, all deleted"),
+        pytest.param(70, (80, 90), 80, id="aged out"),
+        pytest.param(70, (0, 7), 0, id="the topic was made again"),
+        pytest.param(None, (3, 7), 3, id="a partition never read"),
+    ],
+)
+def test_loss_once_accepted_is_passed_over_and_nothing_else(end, held, expected):
+    ends = {} if end is None else {"events.v1": {0: end}}
+    assert reachable(ends, {"events.v1": {0: held}}) == {"events.v1": {0: expected}}

@@ -14,6 +14,7 @@ import structlog
 from headrace.errors import OperatorError
 from headrace.jobs.reports import DeadLetters, Reporter, Watch
 from headrace.jobs.target import Target
+from headrace.kafka.confluent import ConfluentConsumer
 from headrace.kafka.kafka_python import KafkaPythonProducer
 from headrace.messages.topics import (
     CONTROL,
@@ -30,7 +31,7 @@ from headrace.spark.plans import KeptPlans
 from headrace.spark.protocol import Course, Surroundings, run_batch
 from headrace.spark.publish import Outlet
 from headrace.spark.session import Session, open_session
-from headrace.spark.start import checkpoint, find_start
+from headrace.spark.start import Held, checkpoint, find_start
 from headrace.spark.stream import Inlet, open_rows, run_stream
 from headrace.spark.tables import Lake
 from headrace.store import Store
@@ -38,7 +39,7 @@ from headrace.store import Store
 log = structlog.get_logger()
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, *, accept_loss: bool = False) -> None:
     """Run the streaming job until SIGTERM or SIGINT; returns after a batch, never inside one."""
     stopping = threading.Event()
     lock = lock_tables(settings.home)
@@ -46,7 +47,7 @@ def run(settings: Settings) -> None:
     # After Spark, which has put its own handlers in place by now.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    stream(spark, settings, stopping=stopping.is_set)
+    stream(spark, settings, stopping=stopping.is_set, accept_loss=accept_loss)
     spark.stop()
     os.close(lock)
 
@@ -57,13 +58,18 @@ def stream(
     *,
     stopping: Callable[[], bool],
     watch: Watch | None = None,
+    accept_loss: bool = False,
 ) -> None:
-    """Put the parts together and run batches until ``stopping``; ``watch`` hears of each."""
+    """Put the parts together and run batches until ``stopping``; ``watch`` hears of each.
+
+    With ``accept_loss`` a new generation passes over what Kafka no longer holds.
+    """
     kafka = {"kafka.bootstrap.servers": settings.kafka_bootstrap}
     named = {row: in_namespace(settings.namespace, row) for row in TOPICS_USED}
     lake = Lake(settings.tables_root)
     lake.create(spark)
-    start = find_start(spark, lake, settings.checkpoint_root)
+    held = held_by_kafka(settings) if accept_loss else None
+    start = find_start(spark, lake, settings.checkpoint_root, held=held)
     log.info("stream starts", generation=start.generation, reason=start.reason)
     plans = KeptPlans(spark, settings.tables_root)
     target = Target(
@@ -106,6 +112,16 @@ def stream(
             inlet=inlet,
             stopping=stopping,
         )
+
+
+def held_by_kafka(settings: Settings) -> Held:
+    """The offsets that Kafka has of the topics the stream reads."""
+    held = {}
+    for name in (in_namespace(settings.namespace, row) for row in (EVENTS, CONTROL)):
+        with ConfluentConsumer(settings.kafka_bootstrap, name, "headrace-held") as consumer:
+            bounds = consumer.bounds()
+        held[name] = {part: (bound.start, bound.end) for part, bound in bounds.items()}
+    return held
 
 
 TOPICS_USED = (EVENTS, CONTROL, MEMBERSHIPS, SEGMENTS, DEAD)

@@ -6,7 +6,9 @@ generation begins at the end of the newest ``profiles`` header.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -16,6 +18,9 @@ from headrace.spark.header import GENERATION, Header
 from headrace.spark.offsets import OffsetLog, TopicOffsets
 from headrace.spark.session import plain_session
 from headrace.spark.tables import Lake
+
+# topic -> partition -> (the first offset Kafka still holds, the next it will give)
+Held: TypeAlias = Mapping[str, Mapping[int, tuple[int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,14 @@ def decide_start(
     return True, "continue"
 
 
-def find_start(spark: SparkSession, lake: Lake, checkpoint_root: str) -> Start:
+def find_start(
+    spark: SparkSession, lake: Lake, checkpoint_root: str, *, held: Held | None = None
+) -> Start:
     """Compare headers with the newest checkpoint; on a mismatch prepare a new generation.
 
     A new generation deletes the rows of ``events`` that no ``profiles`` commit covers: they will
-    be read from Kafka again.
+    be read from Kafka again. Given ``held``, there is always a new one, which passes over what
+    Kafka has lost.
     """
     parsed, folded = newest_header(spark, lake, "events"), newest_header(spark, lake, "profiles")
     newest = max((h for h in (parsed, folded) if h), key=lambda h: h.n, default=None)
@@ -91,14 +99,35 @@ def find_start(spark: SparkSession, lake: Lake, checkpoint_root: str) -> Start:
         committed_ends=last.ends if last else {},
         replay_ends=replay.ends if replay else {},
     )
-    if belongs:
+    if belongs and held is None:
         return Start(generation, newest, None, reason)
     following = generation + 1
     while OffsetLog(checkpoint(checkpoint_root, following)).last_planned(spark) is not None:
         following += 1
     covered = folded.n if folded else -1
     lake.delta(plain_session(spark), "events").delete(F.col("n") > covered)
-    return Start(following, folded, folded.ends if folded else {}, reason)
+    ends = folded.ends if folded else {}
+    if held is not None:
+        return Start(following, folded, reachable(ends, held), "loss accepted")
+    return Start(following, folded, ends, reason)
+
+
+def reachable(ends: TopicOffsets, held: Held) -> TopicOffsets:
+    """Where reading can go on: at ``ends`` where Kafka still has them, else at the first it has.
+
+    An end beyond what Kafka will give next is one of a topic that was made again.
+    """
+
+    def resume(end: int | None, first: int, following: int) -> int:
+        return end if end is not None and first <= end <= following else first
+
+    return {
+        name: {
+            part: resume(ends.get(name, {}).get(part), *bounds)
+            for part, bounds in partitions.items()
+        }
+        for name, partitions in held.items()
+    }
 
 
 def checkpoint(root: str, generation: int) -> str:
