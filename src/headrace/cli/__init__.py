@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -52,8 +51,7 @@ def build_app(command: str | None = None) -> typer.Typer:
     app.callback()(_globals)
     wanted = [group for group, commands in GROUPS.items() if command in commands] or GROUPS
     for group in wanted:
-        if find_spec(f"headrace.cli.{group}") is not None:  # LANDING: data.py (reload) to come
-            import_module(f"headrace.cli.{group}").register(app)
+        import_module(f"headrace.cli.{group}").register(app)
     return app
 
 

@@ -1,0 +1,51 @@
+"""Rebuilding Redis from the tables, under a new generation."""
+
+from __future__ import annotations
+
+from headrace.cache.rebuild import rebuild
+from headrace.cache.writer import Writer
+from headrace.errors import OperatorError
+from headrace.kafka.kafka_python import KafkaPythonAdmin
+from headrace.messages.topics import MEMBERSHIPS, in_namespace, topic
+from headrace.settings import Settings
+from headrace.spark.plans import KeptPlans
+from headrace.spark.reload import cached_rows
+from headrace.spark.session import open_session
+from headrace.spark.start import newest_header
+from headrace.spark.tables import Lake
+
+
+def run(settings: Settings) -> None:
+    """Fill a new generation from ``profiles`` and move the readers there.
+
+    The topic's end offsets are noted before the table is read, so that the loader goes on where
+    the table may end; what it meets twice it skips by n. The plan is asked for after: a hand-over
+    in between reaches the cache through its marker.
+    """
+    name = in_namespace(settings.namespace, MEMBERSHIPS)
+    with KafkaPythonAdmin(settings.kafka_bootstrap) as admin:
+        ends = admin.end_offsets(name)
+    spark = open_session("headrace-reload")
+    lake = Lake(settings.tables_root)
+    header = newest_header(spark, lake, "profiles")
+    if header is None:
+        raise OperatorError(f"no batch has run yet: {settings.tables_root} is empty", code="HR914")
+    plan = KeptPlans(spark, settings.tables_root).get(header.plan)
+    writer = Writer(
+        settings.redis_url.get_secret_value(),
+        settings.namespace,
+        members=settings.cache.members,
+        keep_gone=topic(MEMBERSHIPS).retention_ms,
+    )
+    done = rebuild(
+        writer,
+        cached_rows(spark, lake, plan=plan),
+        ends,
+        active=plan.versions,
+        as_of=header.now,
+    )
+    writer.close()
+    print(
+        f"generation {done.generation}: {done.users} users, {done.memberships} memberships,"
+        f" as of batch {header.n}"
+    )

@@ -1,0 +1,63 @@
+"""Everybody's state as the cache takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import orjson
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from headrace.engine.state import members_of
+from headrace.plan.model import Plan
+from headrace.spark.tables import Lake
+
+# user, n, at, memberships (segment, version, entered at), traits as JSON text
+CachedRow: TypeAlias = tuple[str, int, int, list[tuple[str, int, int]], str | None]
+
+
+def cached_rows(spark: SparkSession, lake: Lake, *, plan: Plan) -> Iterator[CachedRow]:
+    """One row per user, streamed through the driver a partition at a time."""
+    versions = {p.version_id: (p.segment, p.version) for p in plan.programs}
+
+    def name_members(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            found = members_of(pa.Table.from_batches([batch]), plan)
+            named = [versions[version_id] for version_id in found["version_id"].to_pylist()]
+            yield from pa.table(
+                {
+                    "user_id": found["user_id"],
+                    "segment": pa.array([segment for segment, _ in named], pa.string()),
+                    "version": pa.array([version for _, version in named], pa.int32()),
+                }
+            ).to_batches()
+
+    latest = lake.latest_profiles(spark).select("user_id", "n", "at", "members", "traits")
+    members = latest.select("user_id", "members").mapInArrow(
+        name_members, "user_id string, segment string, version int"
+    )
+    entered = (
+        lake.read(spark, "transitions")
+        .where("change = 'enter'")
+        .groupBy("user_id", "segment")
+        .agg(F.max_by("effective_at", "n").alias("entered"))
+    )
+    held = (
+        members.join(entered, ["user_id", "segment"], "left")
+        .groupBy("user_id")
+        .agg(F.collect_list(F.struct("segment", "version", "entered")).alias("held"))
+    )
+    rows = latest.drop("members").join(held, "user_id", "left")
+    for row in rows.toLocalIterator(prefetchPartitions=True):
+        memberships = [(m["segment"], m["version"], m["entered"] or 0) for m in row["held"] or ()]
+        yield row["user_id"], row["n"], row["at"], memberships, _current(row["traits"])
+
+
+def _current(traits: str | None) -> str | None:
+    """The traits' values without their instants."""
+    if traits is None:
+        return None
+    kept = {name: told["v"] for name, told in orjson.loads(traits).items()}
+    return orjson.dumps({k: v for k, v in kept.items() if v is not None}).decode()

@@ -1,0 +1,240 @@
+"""The streaming job on real Kafka, Postgres and Delta, held against the oracle.
+
+The stories of this module follow one another on one project, as they would in its life.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+
+import orjson
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import functions as F
+
+from deployment import Deployment
+from headrace.jobs.shop import Shop
+from headrace.messages.memberships import Activation, UserChanges, decode_membership
+from headrace.messages.topics import DEAD, MEMBERSHIPS, SEGMENTS
+from headrace.spark import protocol
+from headrace.spark.evaluate import state_members
+from headrace.spark.header import GENERATION
+from headrace.spark.recompute import recomputed
+from headrace.spark.session import Session
+
+ROOT = Path(__file__).resolve().parents[2]
+CATALOG = (ROOT / "rules" / "catalog.yaml").read_text()
+
+FIRST = {
+    "spenders": "{event: purchase, sum: amount, within: 30 days, gt: 100}",
+    "silent": "{did_not: purchase, within: 7 days}",
+    "germans": "{all: [{trait: country, eq: DE}, {did: page_view, within: 40 days}]}",
+    "browsing": "{did: page_view, within: 10 seconds, resolution: 1s}",
+}
+SECOND = {
+    **FIRST,
+    "spenders": "{event: purchase, sum: amount, within: 30 days, gt: 250}",
+    "pricing": "{event: page_view, count: true, where: {page: /pricing}, gte: 2}",
+}
+SECOND.pop("silent")
+
+
+def now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def test_every_event_is_accepted_a_repeat_or_quarantined_and_members_are_the_oracles(
+    deployment: Deployment,
+):
+    deployment.publish(FIRST, CATALOG)
+    shop = Shop(seed=11, users=150, start=now())
+    messages = list(shop.history(3_000))
+    deployment.send(message.value for message in messages)
+    last = deployment.run()
+
+    kinds = Counter(message.kind for message in messages)
+    counts = last.counts if len(deployment.reports) == 1 else None
+    assert deployment.counted == deployment.sent == len(messages)
+    if counts is not None:
+        assert counts.duplicates == kinds["duplicate"]
+        assert counts.quarantined == kinds["garbage"]
+    assert deployment.members() == deployment.expected()
+    assert len(deployment.members()) > 100
+
+
+def test_rejected_events_are_kept_whole_with_their_reason_and_place(
+    deployment: Deployment, spark: Session
+):
+    garbage = {m.value for m in Shop(seed=11, users=150, start=now()).history(3_000)}
+    rows = deployment.lake.read(spark, "quarantine").collect()
+    dead = deployment.read(DEAD)
+    assert rows
+    assert {(r["topic"], r["partition"], r["offset"]) for r in rows} == {
+        (
+            dict(d.headers)["topic"].decode(),
+            int(dict(d.headers)["partition"]),
+            int(dict(d.headers)["offset"]),
+        )
+        for d in dead
+    }
+    assert Counter(r["reason"] for r in rows) == Counter(
+        dict(d.headers)["reason"].decode() for d in dead
+    )
+    assert {bytes(r["raw"]) for r in rows} == {d.value or b"" for d in dead}
+    assert {"not-json", "missing-user-id", "invalid-utf8", "unknown-type"} <= {
+        r["reason"] for r in rows
+    }
+    assert garbage
+
+
+def test_the_batch_path_over_stored_events_gives_the_same_members(
+    deployment: Deployment, spark: Session
+):
+    header = deployment.last.header
+    batch = recomputed(spark, deployment.lake, plan=deployment.plan, header=header, at=header.now)
+    stream = state_members(deployment.lake.latest_profiles(spark), plan=deployment.plan)
+    assert_df_equality(batch, stream, ignore_row_order=True, ignore_nullable=True)
+
+
+def test_messages_add_up_to_the_members_and_carry_deterministic_ids(deployment: Deployment):
+    messages = [decode_membership(record.value) for record in deployment.read(MEMBERSHIPS)]
+    changes = [m for m in messages if isinstance(m, UserChanges)]
+    held: set[tuple[str, str]] = set()
+    for message in sorted(changes, key=lambda m: m.n):
+        for change in message.changes:
+            member = (change.segment, message.user)
+            assert (member in held) != change.entered, "an enter of a member, an exit of none"
+            (held.add if change.entered else held.discard)(member)
+    assert held == deployment.members()
+    ids = [change.id for message in changes for change in message.changes]
+    assert len(ids) == len(set(ids))
+    known = {m.user for m in changes}
+    assert known == {
+        row["user_id"] for row in deployment.lake.latest_profiles(deployment.spark).collect()
+    }
+    assert sum(isinstance(m, Activation) for m in messages) == 4  # one in each partition
+
+    latest = {}
+    for record in deployment.read(SEGMENTS):
+        value = orjson.loads(record.value or b"")
+        latest[value["segment"], value["user"]] = value["member"]
+    assert {member for member, is_in in latest.items() if is_in} == held
+
+
+def test_users_leave_by_time_alone_on_a_silent_topic(deployment: Deployment, spark: Session):
+    moment = now()
+    deployment.send(
+        {
+            "event_id": f"look-{number}",
+            "user_id": f"looker-{number}",
+            "type": "page_view",
+            "ts": moment,
+            "properties": {"page": "/"},
+        }
+        for number in range(3)
+    )
+    deployment.run()
+    assert {("browsing", f"looker-{n}") for n in range(3)} <= deployment.members()
+    deployment.run(lambda report: report.header.now > moment + 13_000)
+    assert not [member for member in deployment.members() if member[0] == "browsing"]
+    left = (
+        deployment.lake.read(spark, "transitions")
+        .where("segment = 'browsing' AND change = 'exit' AND user_id LIKE 'looker-%'")
+        .collect()
+    )
+    assert {row["reason"] for row in left} == {"time"}
+    # In whole seconds: the tile of the event ends, then the window passes.
+    assert {row["effective_at"] for row in left} == {moment // 1_000 * 1_000 + 11_000}
+    assert deployment.members() == deployment.expected()
+
+
+def test_changed_rules_take_over_with_their_history_in_one_batch(
+    deployment: Deployment, spark: Session
+):
+    deployment.publish(SECOND, CATALOG)
+    target = deployment.store.target_hash("stream")
+    deployment.run(lambda report: report.header.plan == target)
+    batch = deployment.last.header.n
+    assert deployment.members() == deployment.expected()
+    assert {segment for segment, _ in deployment.members()} >= {"pricing", "spenders"}
+    moved = (
+        deployment.lake.read(spark, "transitions").where("reason = 'definition'").groupBy("n")
+    ).agg(F.collect_set("segment").alias("segments"))
+    segments = {row["n"]: set(row["segments"]) for row in moved.collect()}
+    assert segments[batch] >= {"pricing", "spenders", "silent"}
+    assert set(segments) <= {0, batch}, "readers would have seen a blend"
+    executed = deployment.store.running_plan("stream")
+    assert executed is not None
+    assert (executed.plan_hash, executed.since_batch) == (target, batch)
+
+
+DEATHS = [
+    ("append_events", "after"),
+    ("write_profiles", "before"),
+    ("write_profiles", "after"),
+    ("publish", "after"),
+    ("compact_bucket", "after"),
+]
+
+
+@pytest.mark.parametrize(("step", "moment"), DEATHS)
+def test_a_batch_that_dies_anywhere_is_repeated_without_a_trace(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, step: str, moment: str
+):
+    real = getattr(protocol, step)
+
+    def dying(*args, **kwargs):
+        if moment == "after":
+            real(*args, **kwargs)
+        raise RuntimeError(f"died {moment} {step}")
+
+    shop = Shop(seed=len(step) * 10 + len(moment), users=60, start=now())
+    deployment.send([m.value for m in shop.history(80) if m.kind != "garbage"])
+    monkeypatch.setattr(protocol, step, dying)
+    monkeypatch.setattr(protocol, "COMPACT_EVERY", 1)
+    with pytest.raises(Exception, match=f"died {moment} {step}"):
+        deployment.run()
+    monkeypatch.setattr(protocol, step, real)
+    deployment.run()
+    assert deployment.members() == deployment.expected()
+
+
+def test_events_stand_once_in_the_table_whatever_died(deployment: Deployment, spark: Session):
+    rows = deployment.lake.read(spark, "events")
+    assert rows.count() == rows.select("topic", "partition", "offset").distinct().count()
+    assert rows.count() == deployment.sent
+    moved = deployment.lake.read(spark, "transitions")
+    assert moved.count() == moved.select("id").distinct().count()
+
+
+def test_a_lost_checkpoint_begins_a_new_generation_and_counts_nothing_twice(
+    deployment: Deployment,
+):
+    shutil.rmtree(deployment.settings.checkpoint_root)
+    shop = Shop(seed=77, users=60, start=now())
+    deployment.send([m.value for m in shop.history(200) if m.kind != "garbage"])
+    deployment.run(lambda report: report.events > 0)
+    assert deployment.last.header.n >= GENERATION
+    assert deployment.members() == deployment.expected()
+
+
+def test_tables_say_what_they_hold_and_how_long_they_keep_it(
+    deployment: Deployment, spark: Session
+):
+    for name in ("events", "quarantine", "profiles", "transitions"):
+        table = deployment.lake.delta(spark, name)
+        detail = table.detail().collect()[0]
+        assert detail["description"]
+        assert "user_id" not in detail["properties"]["delta.dataSkippingStatsColumns"]
+        assert "delta.logRetentionDuration" in detail["properties"]
+        assert all(field.metadata.get("comment") for field in table.toDF().schema.fields)
+    changes = (
+        spark.read.format("delta")
+        .option("readChangeFeed", "true")
+        .option("startingVersion", 1)
+        .load(deployment.lake.path("transitions"))
+    )
+    assert changes.count() == deployment.lake.read(spark, "transitions").count()
