@@ -43,6 +43,7 @@ def rebuild(
     """
     generation = writer.begin_generation(end_offsets, as_of=as_of)
     newest = dict(active)
+    oldest = dict(active)
     counts: Counter[str] = Counter()
     users: list[tuple[str, list[str], str | None]] = []
     members: dict[str, list[str]] = defaultdict(list)
@@ -66,8 +67,8 @@ def rebuild(
             fields += (field, f"+{entered}")
             counts[field] += 1
             members[segment].append(user)
-            if version > newest.get(segment, 0):
-                newest[segment] = version
+            newest[segment] = max(version, newest.get(segment, version))
+            oldest[segment] = min(version, oldest.get(segment, version))
         users.append((user, fields, traits))
         total += 1
         held += len(memberships)
@@ -78,7 +79,12 @@ def rebuild(
     assert writing is not None
     writing.result()
     writer.finish_generation(
-        generation, active=newest, counts=_by_active(counts, newest), as_of=as_of
+        generation,
+        active=newest,
+        # No older version is in there, so none need be looked for.
+        floor={segment: version - 1 for segment, version in oldest.items()},
+        counts=_by_active(counts, newest),
+        as_of=as_of,
     )
     return Rebuilt(generation, total, held)
 

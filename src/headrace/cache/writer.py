@@ -142,12 +142,14 @@ class Writer:
         generation: str,
         *,
         active: Mapping[str, int] | None = None,
+        floor: Mapping[str, int] | None = None,
         counts: Mapping[str, int] | None = None,
         as_of: Instant | None = None,
     ) -> None:
         """Let everybody read ``generation``, from one instant to the next."""
         last = {
             "active": list((active or {}).items()),
+            "floor": list((floor or {}).items()),
             "counts": list((counts or {}).items()),
             "as_of": "" if as_of is None else str(as_of),
         }

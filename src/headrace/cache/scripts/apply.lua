@@ -23,8 +23,16 @@ local function map(key)
   return found
 end
 local active, floor = map(g .. 'active'), map(g .. 'floor')
+local names = {}
 local function name(segment, version)
-  return segment .. '@' .. string.format('%d', version)
+  local of = names[segment]
+  if not of then of = {}; names[segment] = of end
+  local made = of[version]
+  if not made then
+    made = segment .. '@' .. string.format('%d', version)
+    of[version] = made
+  end
+  return made
 end
 local counts = {}
 local function count(segment, version, by)
@@ -41,22 +49,49 @@ local function member(set, id, stays)
   of[id] = stays
 end
 
--- The user's entries by segment: {segment: {version: value}}; of all, or of the wanted ones.
-local function entries_of(fields, wanted)
-  local found = {}
+local function keep_entry(of, segment, version, value)
+  local entries = of[segment]
+  if not entries then entries = {}; of[segment] = entries end
+  entries[version] = value
+end
+
+-- Everything of a user: n, is gone, {segment: {version: value}}.
+local function look_at_all(key)
+  local fields, known, was_gone, of = call('HGETALL', key), -1, false, {}
   for i = 1, #fields, 2 do
-    local field = fields[i]
-    local at = string.find(field, '@', 1, true)
-    if at then
-      local segment = string.sub(field, 1, at - 1)
-      if not wanted or wanted[segment] then
-        local of = found[segment]
-        if not of then of = {}; found[segment] = of end
-        of[tonumber(string.sub(field, at + 1))] = fields[i + 1]
+    local field, value = fields[i], fields[i + 1]
+    if field == '_n' then
+      known = tonumber(value)
+    elseif field == '_gone' then
+      was_gone = true
+    else
+      local at = string.find(field, '@', 1, true)
+      if at then
+        keep_entry(of, string.sub(field, 1, at - 1), tonumber(string.sub(field, at + 1)), value)
       end
     end
   end
-  return found
+  return known, was_gone, of
+end
+
+-- The same of the segments that change alone, unless too many versions of them may be there.
+local function look(key, changes)
+  local fields, places = {'_n', '_gone'}, {}
+  for i = 1, #changes, 3 do
+    local segment, version = changes[i], changes[i + 1]
+    local low, top = floor[segment] or 0, math.max(active[segment] or 0, version)
+    if top - low > 4 or #fields > 2000 then return look_at_all(key) end
+    for candidate = low + 1, top do
+      fields[#fields + 1] = name(segment, candidate)
+      places[#places + 1] = {segment, candidate}
+    end
+  end
+  local values = call('HMGET', key, unpack(fields))
+  local of = {}
+  for i, place in ipairs(places) do
+    if values[i + 2] then keep_entry(of, place[1], place[2], values[i + 2]) end
+  end
+  return tonumber(values[1] or -1), values[2] and true or false, of
 end
 
 local function is_in(entries, low, high)
@@ -136,13 +171,8 @@ for _, user in ipairs(batch.users) do
   local id, n, at, changes = user[1], user[2], user[3], user[4]
   local traits, measures, gone, canonical = user[5], user[6], user[7], user[8]
   local key, profile = g .. 'user:' .. id, g .. 'profile:' .. id
-  local fields = call('HGETALL', key)
-  local known = -1
-  local was_gone = false
-  for i = 1, #fields, 2 do
-    if fields[i] == '_n' then known = tonumber(fields[i + 1]) end
-    if fields[i] == '_gone' then was_gone = true end
-  end
+  local known, was_gone, of
+  if gone == 1 then known, was_gone, of = look_at_all(key) else known, was_gone, of = look(key, changes) end
   if tonumber(n) <= known then
     skipped = skipped + 1
   else
@@ -152,20 +182,15 @@ for _, user in ipairs(batch.users) do
       call('PERSIST', key)
     end
     if gone == 1 then
-      forget(id, entries_of(fields))
+      forget(id, of)
       call('DEL', key, profile)
       call('HSET', key, '_n', n, '_at', at, '_gone', '1')
       if canonical ~= '' then call('HSET', key, '_to', canonical) end
       call('PEXPIRE', key, batch.keep)
     else
       local final = {}
-      if #changes > 0 then
-        local wanted = {}
-        for i = 1, #changes, 3 do wanted[changes[i]] = true end
-        local of = entries_of(fields, wanted)
-        for i = 1, #changes, 3 do
-          change(id, of, changes[i], changes[i + 1], changes[i + 2], final)
-        end
+      for i = 1, #changes, 3 do
+        change(id, of, changes[i], changes[i + 1], changes[i + 2], final)
       end
       local puts, drops = {'_n', n, '_at', at}, {}
       for field, value in pairs(final) do

@@ -1,6 +1,6 @@
 -- Moves all readers to a generation in one step.
--- ARGV: prefix of all keys, generation, as JSON: active [[segment, version]..], counts [[field, n]..],
---   as_of (text or "")
+-- ARGV: prefix of all keys, generation, as JSON: active [[segment, version]..],
+--   floor [[segment, version]..], counts [[field, n]..], as_of (text or "")
 -- Returns 1, or 0 when the generation is gone.
 local root = ARGV[1]
 local g = root .. ARGV[2] .. ':'
@@ -9,6 +9,7 @@ local call = redis.call
 local epoch = call('GET', g .. 'epoch')
 if not epoch then return 0 end
 for _, part in ipairs(last.active) do call('HSET', g .. 'active', part[1], string.format('%d', part[2])) end
+for _, part in ipairs(last.floor) do call('HSET', g .. 'floor', part[1], string.format('%d', part[2])) end
 for _, part in ipairs(last.counts) do call('HSET', g .. 'count', part[1], string.format('%d', part[2])) end
 if last.as_of ~= '' then call('SET', g .. 'as_of', last.as_of) end
 if #last.active > 0 then call('SET', g .. 'epoch', epoch .. '!') end
