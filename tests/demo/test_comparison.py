@@ -7,7 +7,10 @@ import pytest
 
 from headrace.cli.live import SegmentLine, View, plain_line
 from headrace.jobs.batch_log import covers, logged_batches
-from headrace.jobs.comparison import Accounts, compare
+from headrace.jobs.comparison import Accounts, compare, expected_members
+from headrace.jobs.shop import Shop
+from headrace.rules.folder import load_rules
+from headrace.rules.reference import reference_members
 
 BATCH = {
     "event": "batch", "n": 7, "now": 1_000, "events": 5, "accepted": 3, "duplicates": 1,
@@ -74,3 +77,18 @@ def test_a_view_in_one_plain_line() -> None:
         "  12.3 s  live  batch=7 sent=100 lag=4 accepted=90 duplicates=5 quarantined=1"
         " freshness=1.5s entered/min=3 left/min=1  vip=12"
     )
+
+
+def test_the_oracle_says_the_same_in_shares(tmp_path: Path) -> None:
+    rules = load_rules(Path(__file__).parents[2] / "rules")
+    start = 1_760_000_000_000
+    lines = [
+        message.value
+        for message in Shop(seed=5, users=40, start=start).history(800)
+        if message.kind == "event"
+    ]
+    file = tmp_path / "shop.jsonl"
+    file.write_bytes(b"\n".join(lines) + b"\n")
+    whole = reference_members(lines, rules.segments, rules.catalog, start)
+    assert whole
+    assert expected_members(file, rules.segments, rules.catalog, start, processes=2) == whole

@@ -24,13 +24,12 @@ from headrace.embedded.children import Children
 from headrace.embedded.services import start_services, stop_services
 from headrace.errors import OperatorError
 from headrace.jobs.batch_log import LoggedBatch, covers
-from headrace.jobs.comparison import Accounts, compare
+from headrace.jobs.comparison import Accounts, compare, expected_members
 from headrace.jobs.play import Journal, Performance
 from headrace.jobs.shop import Shop
 from headrace.kafka.confluent import ConfluentProducer
 from headrace.messages.topics import EVENTS, in_namespace
 from headrace.rules.folder import load_rules
-from headrace.rules.reference import reference_members
 from headrace.runtime import JOB, publish
 from headrace.settings import Settings
 from headrace.settings.places import project_root
@@ -163,7 +162,7 @@ class _Play:
     def _live(self, seconds: float | None, kill_after: float | None) -> None:
         opened = greeted = killed = False
         deadline = kill_at = float("inf")
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or (kill_after is not None and not killed):
             if self.performance.failure is not None:
                 return
             if not opened and self.performance.opened.is_set():
@@ -176,7 +175,8 @@ class _Play:
             if not greeted and any(line.members for line in view.segments):
                 greeted = True
                 self._greet(max(view.segments, key=lambda line: line.members).id, view.seconds)
-            if not killed and time.monotonic() >= kill_at:
+            # A job that has done nothing yet would prove nothing.
+            if not killed and time.monotonic() >= kill_at and view.batch is not None:
                 killed = self._kill_stream()
             time.sleep(LOOK_EVERY_SECONDS)
 
@@ -274,8 +274,13 @@ class _Play:
         return found == meant
 
     def _equal(self, now: Instant) -> bool:
-        with self.journal.lines.open("rb") as lines:
-            expected = reference_members(lines, self.rules.segments, self.rules.catalog, now)
+        expected = expected_members(
+            self.journal.lines,
+            self.rules.segments,
+            self.rules.catalog,
+            now,
+            processes=os.cpu_count() or 1,
+        )
         users = sorted({*self.performance.shop.users, *(user for _, user in expected)})
         comparison = compare(expected, self.api.memberships(users))
         for difference in comparison.differences[:SHOWN_DIFFERENCES]:

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import orjson
+
+from headrace.clock import Instant
+from headrace.rules.catalog import Catalog
+from headrace.rules.model import Segment
+from headrace.rules.reference import reference_members
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,6 +48,35 @@ def compare(expected: Iterable[tuple[str, str]], served: Iterable[tuple[str, str
     missing = (Difference(segment, user, False) for segment, user in right - found)
     extra = (Difference(segment, user, True) for segment, user in found - right)
     return Comparison(len(right | found), tuple(sorted((*missing, *extra))))
+
+
+def expected_members(
+    lines: Path, segments: Sequence[Segment], catalog: Catalog, at: Instant, *, processes: int
+) -> list[tuple[str, str]]:
+    """The oracle's (segment, user) over a file of events that join no identities.
+
+    Without joined ids users have nothing to do with each other, so each process takes a share.
+    """
+    share = partial(_share, lines, segments, catalog, at, processes)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        return sorted(pair for pairs in pool.map(share, range(processes)) for pair in pairs)
+
+
+def _share(
+    file: Path,
+    segments: Sequence[Segment],
+    catalog: Catalog,
+    at: Instant,
+    shares: int,
+    number: int,
+) -> list[tuple[str, str]]:
+    with file.open("rb") as lines:
+        mine = (
+            line
+            for line in lines
+            if zlib.crc32(orjson.loads(line)["user_id"].encode()) % shares == number
+        )
+        return reference_members(mine, segments, catalog, at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
