@@ -47,7 +47,7 @@ find_python() {
 # A virtual environment that happens to be active is not ours.
 sync() {
   env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS="${UV_PYTHON_DOWNLOADS:-never}" "$@" \
-    "$uv" sync --locked --quiet
+    "$uv" sync --locked --quiet --compile-bytecode
 }
 
 find_uv

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 Session: TypeAlias = SparkSession
@@ -56,11 +57,21 @@ def open_session(
         builder = builder.master(master)
     if jars:
         builder = builder.config("spark.jars", ",".join(jars))
+    given = _given()
     for key, value in {**SETTINGS, **(DELTA if tables else {}), **(settings or {})}.items():
-        builder = builder.config(key, value)
+        if key not in given:
+            builder = builder.config(key, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+def _given() -> frozenset[str]:
+    """The settings that ``spark-submit`` has been told; none in a plain Python process."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return frozenset()
+    SparkContext._ensure_initialized()  # a SparkConf reads them through the gateway
+    return frozenset(key for key, _ in SparkConf().getAll())
 
 
 def bind_transaction(spark: SparkSession, n: int) -> None:
