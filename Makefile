@@ -34,7 +34,7 @@ format: setup ## Rewrite the code as ruff likes it
 	.venv/bin/ruff format
 
 bench: setup ## Measure the streaming job; writes docs/benchmarks.md
-	.venv/bin/python tests/bench/run.py $(BENCH)
+	.venv/bin/python tests/bench/main_job.py $(BENCH)
 
 # 200 MB, some seconds: cheap enough for the tests, which let it read the DAGs.
 $(AIRFLOW): uv.lock

@@ -4,4 +4,5 @@ import sys
 
 from headrace.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # processes of our own import this module again
+    sys.exit(main())

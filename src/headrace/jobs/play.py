@@ -165,4 +165,4 @@ def run(
         performance.start()
         stop.wait(seconds)
         performance.stop()
-        log.info("played", messages=journal.total, **journal.counts)
+        log.info("played", messages=journal.total, counts=dict(journal.counts))
