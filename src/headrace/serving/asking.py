@@ -1,4 +1,8 @@
-"""What routes are given: the ports behind the app, and checked parts of the request."""
+"""What routes are given: the ports behind the app, and checked parts of the request.
+
+All of them are coroutines: FastAPI sends plain functions through a pool of threads, which takes
+longer than everything else a request does.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +19,22 @@ from headrace.serving.ports import Memberships, Segments
 from headrace.serving.problems import Problem
 
 
-def _memberships(request: Request) -> Memberships:
+async def _memberships(request: Request) -> Memberships:
     found: Memberships = request.app.state.memberships
     return found
 
 
-def _segments(request: Request) -> Segments:
+async def _segments(request: Request) -> Segments:
     found: Segments = request.app.state.segments
     return found
 
 
-def _clock(request: Request) -> Clock:
+async def _clock(request: Request) -> Clock:
     found: Clock = request.app.state.clock
     return found
 
 
-def _user_id(
+async def _user_id(
     user_id: Annotated[
         str,
         Path(
@@ -55,7 +59,7 @@ def cursor_of(user: str) -> str:
     return base64.urlsafe_b64encode(b"1" + user.encode()).decode().rstrip("=")
 
 
-def _after(
+async def _after(
     cursor: Annotated[
         str | None, Query(description="next_cursor of the page before.", max_length=2_000)
     ] = None,

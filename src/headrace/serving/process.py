@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator
 
 import uvicorn
@@ -53,6 +54,9 @@ def serve(settings: Settings) -> int:
             limit_concurrency=2_048,
         )
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn stops on them, then raises them again at whoever listened before: at us.
+        signal.signal(number, lambda *_: None)
     try:
         server.run()
     except SystemExit as stop:

@@ -19,7 +19,7 @@ router = APIRouter(tags=["operation"])
 SILENT_AFTER = 15 * SECOND
 
 
-def _metrics(request: Request) -> Metrics:
+async def _metrics(request: Request) -> Metrics:
     found: Metrics = request.app.state.metrics
     return found
 
