@@ -1,37 +1,32 @@
 """The door: bytes as they came -> accepted facts and rejected rows, each with its reason.
 
-Every row is judged by itself, by one short path for what is usual and slower ones for what is
-not, so that a bad row neither stops nor slows the others.
+Every row is judged by itself, so that a bad row neither stops nor slows the others. What is
+usual takes a short way, whose doubts are settled for all rows at once; what is not is judged
+by the `Judge`, who knows all reasons.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.clock import HOUR
-from headrace.engine.fields import (
-    Refusal,
-    checker,
-    depth_exceeds,
-    instant,
-    stray_reason,
-)
-from headrace.engine.state import EVENTS_SCHEMA
-from headrace.rules.catalog import Catalog
+from headrace.engine.fields import DECIMAL_LIMIT, INTEGER_LIMIT, SCALE, Refusal, instant
+from headrace.engine.judge import MAX_BYTES, MAX_DEPTH, MAX_ID, Fact, Judge
+from headrace.engine.state import EVENTS_SCHEMA, Bools, packed
+from headrace.rules.catalog import Catalog, FieldType
 
-MAX_BYTES = 256 * 1024
-MAX_DEPTH = 32
-MAX_ID = 256
-AHEAD = HOUR
-
-
-Fact: TypeAlias = tuple[str | None, str, str, int, str]  # event_id, user_id, type, ts, properties
-
-_sorted = orjson.OPT_SORT_KEYS
+_DECIMAL, _INTEGER = object(), object()
+_PLAIN: dict[FieldType, object] = {
+    "string": str,
+    "boolean": bool,
+    "decimal": _DECIMAL,
+    "integer": _INTEGER,
+}
 
 
 def admit(
@@ -41,138 +36,161 @@ def admit(
 
     Without ``now`` (files) nothing is too far ahead or too old, but for instants before 1970.
     """
-    judge = Door(catalog, now=now, retention_ms=retention_ms).judge
+    judge = Judge(catalog, now=now, retention_ms=retention_ms)
     values = raw["value"].to_pylist()
-    facts: list[Fact | tuple[None, ...]] = []
-    reasons: list[str | None] = [None] * len(values)
-    nothing = (None,) * 5
+    rows = _Rows(len(values))
+    doubtful = _pass(values, judge, catalog, rows)
+    doubtful |= _odd(raw["value"])
+    for column in (rows.event_ids, rows.user_ids):
+        lengths = pc.utf8_length(pa.array(column, pa.string())).fill_null(1).to_numpy()
+        doubtful |= (lengths < 1) | (lengths > MAX_ID)
+    reasons: dict[int, str] = {}
+    for row in np.flatnonzero(doubtful).tolist():
+        try:
+            rows.put(row, judge.fact(values[row]))
+        except Refusal as refusal:
+            reasons[row] = refusal.reason
+            rows.clear(row)
+    return rows.table(raw, values, reasons)
+
+
+class _Rows:
+    """The columns of facts, filled row by row."""
+
+    def __init__(self, size: int) -> None:
+        self.event_ids: list[str | None] = [None] * size
+        self.user_ids: list[str | None] = [None] * size
+        self.types: list[str | None] = [None] * size
+        self.ts: list[int | None] = [None] * size
+        self.properties: list[bytes | None] = [None] * size
+
+    def put(self, row: int, fact: Fact) -> None:
+        self.event_ids[row], self.user_ids[row], self.types[row] = fact[:3]
+        self.ts[row], self.properties[row] = fact[3:]
+
+    def clear(self, row: int) -> None:
+        self.event_ids[row] = self.user_ids[row] = self.types[row] = None
+        self.ts[row] = self.properties[row] = None
+
+    def table(self, raw: pa.Table, values: list[bytes | None], reasons: dict[int, str]) -> pa.Table:
+        size = len(values)
+        why: list[str | None] = [None] * size
+        bad: list[bytes | None] = [None] * size
+        verdict = np.full(size, "accepted", object)
+        for row, reason in reasons.items():
+            why[row], bad[row], verdict[row] = reason, values[row], "rejected"
+        arrays = [
+            pa.array(self.event_ids, pa.string()),
+            pa.array(self.user_ids, pa.string()),
+            pa.array(self.types, pa.string()),
+            pa.array(self.ts, pa.int64()),
+            # The reader of JSON writes nothing but UTF-8.
+            pa.array(self.properties, pa.binary()).view(pa.string()),
+            pa.array(verdict, pa.string()),
+            pa.array(why, pa.string()),
+            pa.array(bad, pa.binary()),
+            *(
+                raw[name].cast(EVENTS_SCHEMA.field(name).type)
+                for name in ("topic", "partition", "offset")
+            ),
+        ]
+        return pa.table(arrays, schema=EVENTS_SCHEMA)
+
+
+def _odd(values: pa.ChunkedArray) -> Bools:
+    """Rows to be judged at length for what their bytes show: size, nesting, an escaped NUL."""
+    column = values.combine_chunks()
+    if len(column) == 0:
+        return np.zeros(0, np.bool_)
+    sizes = pc.binary_length(column).fill_null(0).to_numpy().astype(np.int64)
+    ends = np.cumsum(sizes)
+    data, _ = packed(column, np.dtype(np.uint8))
+    # As many openers as levels are needed to nest, so few of them prove the depth.
+    openers = np.flatnonzero((data == ord("{")) | (data == ord("[")))
+    per_row = np.diff(np.searchsorted(openers, ends), prepend=0)
+    odd: Bools = (sizes > MAX_BYTES) | (per_row > MAX_DEPTH)
+    whole, place = data.tobytes(), -1
+    while (place := whole.find(b"\\u0000", place + 1)) >= 0:
+        odd[np.searchsorted(ends, place, side="right")] = True
+    return odd
+
+
+def _pass(values: list[bytes | None], judge: Judge, catalog: Catalog, rows: _Rows) -> Bools:
+    """Fill ``rows`` with the usual; True marks those left to the judge.
+
+    Usual: an event of a catalogued type with an id whose fields are what the catalog says.
+    """
+    doubtful = np.ones(len(values), np.bool_)
+    usual = [
+        (name, {key: _PLAIN.get(of.type, of.type) for key, of in event.properties.items()})
+        for name, event in catalog.events.items()
+    ]
+    types: dict[str, dict[str, Any]] = {
+        name: fields for name, fields in usual if name not in ("traits", "alias", "delete")
+    }
+    strict = catalog.properties_mode != "evolve"
+    earliest, latest = judge.earliest, judge.latest
+    decimals: list[float] = []
+    decimal_rows: list[int] = []
+    event_ids, user_ids, kinds = rows.event_ids, rows.user_ids, rows.types
+    stamps, texts = rows.ts, rows.properties
+    loads, dumps, by_key = orjson.loads, orjson.dumps, orjson.OPT_SORT_KEYS
+    decimal, integer = _DECIMAL, _INTEGER
+    passed: list[int] = []
     for row, value in enumerate(values):
         try:
-            facts.append(judge(value))
-        except Refusal as refusal:
-            facts.append(nothing)
-            reasons[row] = refusal.reason
-    rejected = [reason is not None for reason in reasons]
-    columns: list[Any] = list(zip(*facts, strict=True)) if facts else [()] * 5
-    accepted = pa.array(rejected, pa.bool_())
-    verdict = pc.if_else(accepted, "rejected", "accepted").cast(pa.string())
-    bad = [value if reason else None for value, reason in zip(values, reasons, strict=True)]
-    arrays = [pa.array(column, EVENTS_SCHEMA.field(i).type) for i, column in enumerate(columns)]
-    arrays += [verdict, pa.array(reasons, pa.string()), pa.array(bad, pa.binary())]
-    arrays += [
-        raw[name].cast(EVENTS_SCHEMA.field(name).type) for name in ("topic", "partition", "offset")
-    ]
-    return pa.table(arrays, schema=EVENTS_SCHEMA)
-
-
-class Door:
-    """Judges single messages against one catalog."""
-
-    def __init__(
-        self, catalog: Catalog, *, now: int | None = None, retention_ms: int | None = None
-    ) -> None:
-        self._latest = 253_402_300_799_999 if now is None else now + AHEAD
-        self._earliest = 0
-        if now is not None and retention_ms is not None:
-            self._earliest = max(0, now - retention_ms)
-        self._strict_types = catalog.events_mode != "evolve"
-        self._strict_properties = catalog.properties_mode != "evolve"
-        self._types = {
-            name: {key: checker(of.type) for key, of in event.properties.items()}
-            for name, event in catalog.events.items()
-        }
-        self._traits = {name: checker(of.type) for name, of in catalog.traits.items()}
-
-    def judge(self, value: bytes | None) -> Fact:
-        """The fact that ``value`` states; raises Refusal when it is none."""
-        if value is None:
-            raise Refusal("not-json")
-        if len(value) > MAX_BYTES:
-            raise Refusal("too-large")
-        try:
-            line = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            raise Refusal(stray_reason(value)) from None
-        if type(line) is not dict:
-            raise Refusal("not-an-object")
-        # As many openers as levels are needed to nest, so few of them prove the depth.
-        if value.count(b"{") + value.count(b"[") > MAX_DEPTH and depth_exceeds(line, MAX_DEPTH):
-            raise Refusal("too-deep")
-        if b"\\u0000" in value and _holds_nul(line):
-            raise Refusal("nul-character")
-        kind = line.get("type")
-        if type(kind) is not str or not 0 < len(kind) <= MAX_ID:
-            raise Refusal("missing-type" if kind is None or kind == "" else "wrong-type")
-        if kind == "alias":
-            return self._alias(line)
-        user = _identity(line.get("user_id"), "missing-user-id")
-        ts = self._instant(line.get("ts"))
-        event_id = line.get("event_id")
-        if event_id is not None:
-            _identity(event_id, "missing-event-id")
-        elif kind not in ("traits", "delete"):
-            raise Refusal("missing-event-id")
-        if kind == "delete":
-            return event_id, user, kind, ts, "{}"
-        facts = line.get("traits" if kind == "traits" else "properties")
-        if facts is None:
-            facts = {}
-        elif type(facts) is not dict:
-            raise Refusal("wrong-type")
-        checks = self._traits if kind == "traits" else self._types.get(kind)
-        if checks is None:
-            if self._strict_types:
-                raise Refusal("unknown-type")
-            checks = {}
-        strict = self._strict_properties and kind != "traits"
+            line = loads(value)  # type: ignore[arg-type]  # None is a TypeError like others
+            kind, user, ts = line["type"], line["user_id"], line["ts"]
+            event_id, facts = line["event_id"], line["properties"]
+            fields = types[kind]
+            if type(ts) is not int:
+                ts = instant(ts)
+            if not (
+                type(user) is str
+                and type(event_id) is str
+                and type(facts) is dict
+                and earliest <= ts <= latest
+            ):
+                continue
+        except (KeyError, TypeError, ValueError, Refusal):
+            continue
         for name, fact in facts.items():
-            check = checks.get(name)
-            if check is None:
+            want = fields.get(name)
+            of = type(fact)
+            if want is of:
+                continue
+            if want is None:
                 if strict:
-                    raise Refusal("unknown-property")
-            elif fact is not None:
-                kept = check(fact, value, kind, name)
-                if kept is not fact:
-                    facts[name] = kept
-        return event_id, user, kind, ts, orjson.dumps(facts, option=_sorted).decode()
-
-    def _alias(self, line: dict[str, Any]) -> Fact:
-        source = _identity(line.get("from"), "missing-user-id")
-        target = _identity(line.get("to"), "missing-user-id")
-        ts = self._instant(line.get("ts"))
-        event_id = line.get("event_id")
-        if event_id is not None:
-            _identity(event_id, "missing-event-id")
-        ends = orjson.dumps({"from": source, "to": target}, option=_sorted).decode()
-        return event_id, target, "alias", ts, ends
-
-    def _instant(self, ts: Any) -> int:
-        if ts is None:
-            raise Refusal("missing-ts")
-        if type(ts) is not int:
-            if type(ts) is not str:
-                raise Refusal("bad-ts")
-            ts = instant(ts)
-        if ts > self._latest:
-            raise Refusal("future" if self._latest < 253_402_300_799_999 else "bad-ts")
-        if ts < self._earliest:
-            raise Refusal("too-old")
-        return int(ts)
+                    break
+                continue
+            if fact is None:
+                continue
+            if want is decimal:
+                if of is float:
+                    decimals.append(fact)
+                    decimal_rows.append(row)
+                    continue
+                if of is int and -DECIMAL_LIMIT < fact < DECIMAL_LIMIT:
+                    continue
+            elif want is integer and of is int and -INTEGER_LIMIT <= fact <= INTEGER_LIMIT:
+                continue
+            break
+        else:
+            event_ids[row], user_ids[row], kinds[row] = event_id, user, kind
+            stamps[row], texts[row] = ts, dumps(facts, option=by_key)
+            passed.append(row)
+    doubtful[passed] = False
+    inexact = ~_has_four_places(np.array(decimals, np.float64))
+    doubtful[np.array(decimal_rows, np.int64)[inexact]] = True
+    return doubtful
 
 
-def _identity(text: Any, absent: str) -> str:
-    if type(text) is str:
-        if 0 < len(text) <= MAX_ID:
-            return text
-        raise Refusal("bad-id")
-    raise Refusal(absent if text is None else "wrong-type")
+def _has_four_places(numbers: npt.NDArray[np.float64]) -> Bools:
+    """Is each the double of a number of at most four places? Its text rounds to that number.
 
-
-def _holds_nul(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, list):
-        return any(_holds_nul(part) for part in value)
-    if isinstance(value, dict):
-        return any(_holds_nul(key) or _holds_nul(part) for key, part in value.items())
-    return False
+    (A text of more digits that reads as the same double is nearer to it than to any tie.)
+    """
+    scaled = numbers * SCALE
+    whole = np.rint(scaled)
+    sure: Bools = (np.abs(scaled) < 1e14) & (whole / SCALE == numbers)
+    return sure

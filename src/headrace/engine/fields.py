@@ -124,11 +124,11 @@ def _int(digits: str) -> int:
     return int(digits) if len(digits) < 40 else (-1 if digits[0] == "-" else 1) << 200
 
 
-def instant(text: str) -> int:
-    """An RFC 3339 instant of an event's ``ts``; raises Refusal."""
+def instant(text: Any) -> int:
+    """An RFC 3339 instant of an event's ``ts``; raises Refusal. A date is no instant."""
+    if type(text) is not str or len(text) <= 10:
+        raise Refusal("bad-ts")
     try:
-        if len(text) <= 10:
-            raise ValueError("a date is no instant")
         return parse_instant(text)
     except (ValueError, OverflowError):
         raise Refusal("bad-ts") from None
