@@ -67,7 +67,7 @@ def message(user: str, n: int, *changes: tuple[str, int, bool], **more: Any) -> 
     made = tuple(
         Change(
             id="0" * 16, segment=segment, version=version, entered=enters, reason="event", at=n,
-            effective_at=n * 10, measures={"count(e)": str(n)},
+            effective_at=n * 10, measures={"count(e)": str(n), "avg(e.x)": None},
         )
         for segment, version, enters in changes
     )  # fmt: skip
@@ -108,6 +108,7 @@ def test_a_message_counts_once_and_never_backwards(
     state, _ = ask(lambda cache: cache.user("ann"))
     assert state.memberships == (Membership("big", 1, 50),)
     assert state.traits == '{"x":[]}' and state.measures["count(e)"].value == "5"
+    assert state.measures["avg(e.x)"].value is None
     assert ask(lambda cache: cache.sizes()).segments == {"big": Size(1, 1)}
 
 

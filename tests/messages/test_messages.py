@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import jsonschema
@@ -45,7 +46,9 @@ changes = st.builds(
     reason=st.sampled_from(["event", "time", "definition", "delete"]),
     at=instants,
     effective_at=instants,
-    measures=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.just("1234.5")),
+    measures=st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"])), st.just("1234.5") | st.none()
+    ),
 )
 user_changes = st.builds(
     UserChanges,
@@ -146,10 +149,8 @@ def test_no_json_breaks_the_reader(value: object) -> None:
         raw = orjson.dumps(value)
     except TypeError:  # beyond 64 bits
         return
-    try:
+    with contextlib.suppress(BadMessage):
         decode_membership(raw)
-    except BadMessage:
-        pass
 
 
 def test_other_messages_survive_the_way() -> None:

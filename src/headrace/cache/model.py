@@ -61,9 +61,9 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class MeasureValue:
-    """A measure when it last moved the user into or out of a segment."""
+    """A measure when it last moved the user into or out of a segment; None: it was missing."""
 
-    value: str
+    value: str | None
     at: Instant
 
 

@@ -182,7 +182,7 @@ def _user(
     for name, text in known.items():
         if name.startswith("m:"):
             value, _, at = text.rpartition("@")
-            measures[name[2:]] = MeasureValue(value, int(at))
+            measures[name[2:]] = MeasureValue(value or None, int(at))
     return UserState(
         id=user,
         memberships=versions.memberships(fields),

@@ -254,7 +254,7 @@ def _row(message: UserChanges) -> list[Any]:
         sign = f"+{change.effective_at}" if change.entered else "-"
         changes += (change.segment, change.version, sign)
         for name, value in change.measures.items():
-            measures[f"m:{name}"] = f"{value}@{change.at}"
+            measures[f"m:{name}"] = f"{'' if value is None else value}@{change.at}"
     return [
         message.user,
         str(message.n),

@@ -1,4 +1,4 @@
-"""control.v1: notices to the streaming job. Postgres stays the truth; a notice only saves waiting."""
+"""control.v1: notices to the streaming job. Postgres stays the truth; they only save waiting."""
 
 from __future__ import annotations
 

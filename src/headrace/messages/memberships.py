@@ -17,7 +17,10 @@ GREATEST_N = 1 << 53
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One transition: the user entered or left ``segment`` at ``effective_at``."""
+    """One transition: the user entered or left ``segment`` at ``effective_at``.
+
+    A measure that is missing (the average of nothing) has the value None.
+    """
 
     id: str
     segment: str
@@ -26,7 +29,7 @@ class Change:
     reason: str
     at: Instant
     effective_at: Instant
-    measures: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

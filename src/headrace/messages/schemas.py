@@ -52,7 +52,7 @@ CHANGE = _object(
         "at": INSTANT,
         "effective_at": INSTANT,
     },
-    {"measures": {"type": "object", "additionalProperties": {"type": "string"}}},
+    {"measures": {"type": "object", "additionalProperties": {"type": ["string", "null"]}}},
 )
 CHANGES = _object(
     {"user": USER, "n": BATCH, "at": INSTANT, "changes": {"type": "array", "items": CHANGE}},

@@ -1,4 +1,4 @@
-"""The topics, in one table. Topics are created from it and docs/asyncapi.yaml is printed from it."""
+"""The topics, in one table: they are created and docs/asyncapi.yaml is printed from it."""
 
 from __future__ import annotations
 

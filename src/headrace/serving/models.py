@@ -51,9 +51,9 @@ class UserSegments(BaseModel):
 
 
 class MeasureBody(BaseModel):
-    """A measure when it last moved the user into or out of a segment."""
+    """A measure when it last moved the user into or out of a segment; null: it was missing."""
 
-    value: str
+    value: str | None
     at: str
 
 
