@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.clock import DAY, HOUR
-from headrace.plan.build import SegmentVersion, build_plan, keep_class
+from headrace.plan.build import SegmentVersion, build_plan
 from headrace.plan.lines import FAR, MISSING, PRESENT, cuts_of
 from headrace.plan.model import JobParameters, Line, Plan, TraitTest
 from headrace.plan.registry import MemoryRegistry
+from headrace.plan.sharing import keep_class
 from headrace.rules.model import (
     Ago,
     AllOf,
