@@ -112,6 +112,23 @@ def test_a_message_counts_once_and_never_backwards(
     assert ask(lambda cache: cache.sizes()).segments == {"big": Size(1, 1)}
 
 
+def test_a_reader_from_before_sees_what_the_very_first_batch_activates(
+    ask: Callable[[Ask[Any]], Any], writer: Writer
+) -> None:
+    generation = writer.begin_generation({0: 0}, as_of=0)
+    writer.finish_generation(generation, as_of=1)
+
+    async def read_twice(cache: CachedMemberships) -> Any:
+        before, _ = await cache.user("ann")
+        writer.apply(generation, [message("ann", 0, ("big", 1, True))], [Step(0, 0, 1)])
+        marker = Activation(n=0, segments=(Activated("big", 1),))
+        writer.activate(generation, marker, Step(0, 1, 2), partitions=1)
+        after, _ = await cache.user("ann")
+        return before, after.memberships
+
+    assert ask(read_twice) == (None, (Membership("big", 1, 0),))
+
+
 def test_any_id_is_kept_apart(ask: Callable[[Ask[Any]], Any], writer: Writer) -> None:
     ids = [ODD, "a:b", "a", "_n", "user:a", "a@1", "x" * 256]
     generation = filled(writer, [], big=1)

@@ -7,7 +7,8 @@ local call = redis.call
 local number = string.format('%d', call('HINCRBY', root .. 'generations', 'next', 1) - 1)
 local g = root .. number .. ':'
 call('HSET', root .. 'generations', number, start.now)
-call('SET', g .. 'epoch', start.token .. ':0')
+-- Not ':0': that is what the activation of batch 0 makes of it, and readers would see no change.
+call('SET', g .. 'epoch', start.token .. ':new')
 call('SET', g .. 'as_of', start.as_of)
 if start.members then call('SET', g .. 'members_kept', '1') end
 for _, place in ipairs(start.offsets) do
