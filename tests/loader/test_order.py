@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import threading
 import uuid
 from collections.abc import Callable
@@ -166,4 +167,44 @@ def test_an_emptied_cache_is_filled_again_or_says_so(
         ).run(stopping)  # fmt: skip
         assert told[0].state == "needs reload" and "headrace reload" in told[0].detail
         assert writer.current() is None
+    writer.close()
+
+
+def ahead(writer: Writer, world: World) -> None:
+    """Read all there is of partition 0 and nothing of partition 1, then die."""
+    load(writer, world, [(0, 100)] * 20, 12)
+
+
+def test_readers_see_the_old_until_the_last_partition_is_through(
+    servers: Servers, namespace: str
+) -> None:
+    writer = Writer(servers.redis_url, namespace)
+    world = World()
+    for user in USERS:
+        world.see(user, 0)
+    world.hand_over("big", [("ann", True), ("cy", True)], 0)
+    load(writer, world, [], None)
+    before = copy.deepcopy(expected(world))
+    world.hand_over("big", [(user, user not in ("ann", "cy")) for user in USERS], 0)
+    ahead(writer, world)
+    assert asyncio.run(seen(servers.redis_url, namespace)) == before
+    load(writer, world, [], None)
+    assert asyncio.run(seen(servers.redis_url, namespace)) == expected(world)
+    writer.close()
+
+
+def test_a_partition_does_not_run_ahead_into_the_next_hand_over(
+    servers: Servers, namespace: str
+) -> None:
+    writer = Writer(servers.redis_url, namespace)
+    world = World()
+    for user in USERS:
+        world.see(user, 0)
+    world.hand_over("big", [], 0)
+    load(writer, world, [], None)
+    world.hand_over("big", [(user, True) for user in USERS], 0)
+    world.hand_over("big", [(user, False) for user in USERS], 0)
+    ahead(writer, world)
+    load(writer, world, [], None)
+    assert asyncio.run(seen(servers.redis_url, namespace)) == expected(world)
     writer.close()
