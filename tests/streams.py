@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from headrace.clock import DAY
+from headrace.clock import DAY, HOUR
 from headrace.engine.advance import advance
 from headrace.engine.compact import compact
 from headrace.engine.door import admit
@@ -23,7 +24,22 @@ from headrace.plan.diff import PlanDiff
 from headrace.plan.model import JobParameters, Plan
 from headrace.plan.registry import MemoryRegistry
 from headrace.rules.catalog import Catalog
-from headrace.rules.model import Segment
+from headrace.rules.model import (
+    Ago,
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    Ever,
+    Measure,
+    Not,
+    Property,
+    Segment,
+    Trait,
+    Within,
+    default_hop,
+)  # fmt: skip
+from strategies import AT, Case, edges
 
 
 def raw(lines: Sequence[bytes | None]) -> pa.Table:
@@ -63,6 +79,70 @@ def plan_of(
         registry or MemoryRegistry(),
         JobParameters(horizon_ms=200 * 366 * DAY),  # files have none
     )
+
+
+def dense(random: Random) -> Case:
+    """Few users, many events, thresholds that they keep stepping over."""
+
+    def leaf() -> Condition:
+        if random.random() < 0.2:
+            return random.choice(
+                [
+                    Compare(Trait("country"), random.choice(("eq", "ne")), "DE"),
+                    Compare(Trait("age"), "gte", Decimal(random.randint(1, 3))),
+                    Compare(Trait("signed_up"), "after", Ago(random.choice((DAY, 7 * DAY)))),
+                ]
+            )
+        length = random.choice((0, 90_000, HOUR, DAY, 7 * DAY, 30 * DAY))
+        window = Within(length, default_hop(length)) if length else Ever()
+        where = None
+        if random.random() < 0.3:
+            where = Compare(Property("sku"), random.choice(("eq", "ne")), "a")
+        function = random.choice(("count", "count", "sum", "sum", "avg", "min", "max"))
+        field = None if function == "count" else random.choice(("amount", "items", "ships"))
+        if field == "ships":
+            function = random.choice(("min", "max"))
+            long = Ago(random.choice((HOUR, DAY, 7 * DAY)))
+            measure = Measure(function, "purchase", field, where, window)
+            return Compare(measure, random.choice(("before", "after")), long)
+        least = random.randint(1, 4)
+        if function != "count":
+            least = random.choice((-2, 0, 3, 9, 20))
+        operator = random.choice(("gte", "gt", "lt", "eq", "ne"))
+        return Compare(
+            Measure(function, "purchase", field, where, window), operator, Decimal(least)
+        )
+
+    def tree(depth: int) -> Condition:
+        kind = random.random()
+        if depth == 0 or kind < 0.3:
+            return leaf()
+        parts = tuple(tree(depth - 1) for _ in range(random.randint(1, 3)))
+        return AllOf(parts) if kind < 0.55 else AnyOf(parts) if kind < 0.8 else Not(parts[0])
+
+    rules = tuple(Segment(id=f"s{i}", condition=tree(2)) for i in range(random.randint(1, 6)))
+    near = [one for one in edges(rules, AT) if AT - 40 * DAY < one <= AT]
+    lines = []
+    for number in range(random.randint(5, 50)):
+        ts = random.choice((random.choice(near), AT - random.randrange(35 * DAY)))
+        user = f"u{random.randint(1, 3)}"
+        if random.random() < 0.2:
+            traits = {"country": random.choice(("DE", "FR", None)), "age": random.randint(0, 4)}
+            traits["signed_up"] = ts - random.randrange(8 * DAY)
+            name = random.choice(list(traits))
+            line = {"type": "traits", "user_id": user, "ts": ts, "traits": {name: traits[name]}}
+        else:
+            properties = {
+                "amount": random.choice((-5, 1, 2.5, 10, 0.0001)),
+                "items": random.choice((-1, 1, 2, 5)),
+                "sku": random.choice("ab"),
+                "ships": ts + random.randrange(-5 * DAY, 5 * DAY),
+            }
+            some = {name: value for name, value in properties.items() if random.random() < 0.8}
+            line = {"event_id": f"e{number}", "user_id": user, "type": "purchase", "ts": ts}
+            line["properties"] = some
+        lines.append(orjson.dumps(line))
+    return Case(rules, tuple(lines), AT)
 
 
 class Stream:

@@ -15,7 +15,7 @@ from headrace.plan.diff import bridge, diff
 from headrace.plan.registry import MemoryRegistry
 from headrace.rules.reference import reference_members
 from strategies import AT, CATALOG, Case, cases, edges
-from streams import Stream, cut, facts_of, plan_of, shuffled, touch
+from streams import Stream, cut, dense, facts_of, plan_of, shuffled, touch
 
 quick = settings(
     deadline=None,  # cases are large, machines are shared
@@ -23,6 +23,7 @@ quick = settings(
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
+many = settings(quick, max_examples=150)
 
 
 def randoms() -> st.SearchStrategy[Random]:
@@ -54,8 +55,14 @@ def test_files_give_the_same_members_and_the_same_bad_lines(case: Case) -> None:
     assert bad == expected_bad
 
 
-@quick
-@given(cases(), st.integers(1, 6), randoms())
+def histories() -> st.SearchStrategy[Case]:
+    """Odd cases, and dense ones that keep changing their members."""
+    seeds = st.integers(0, 1 << 32)
+    return st.one_of(cases(), *[seeds.map(lambda seed: dense(Random(seed)))] * 3)
+
+
+@many
+@given(histories(), st.integers(1, 6), randoms())
 def test_any_cut_of_the_same_facts_ends_in_the_reference(
     case: Case, count: int, random: Random
 ) -> None:
@@ -76,8 +83,8 @@ def test_any_cut_of_the_same_facts_ends_in_the_reference(
     assert sum(stream.counted.values()) == len(stream.history)
 
 
-@quick
-@given(cases(), randoms())
+@many
+@given(histories(), randoms())
 def test_state_does_not_depend_on_how_facts_were_cut(case: Case, random: Random) -> None:
     facts = facts_of(case.lines, CATALOG, case.at)
     users = sorted(set(facts["user_id"].to_pylist()))
@@ -93,8 +100,8 @@ def test_state_does_not_depend_on_how_facts_were_cut(case: Case, random: Random)
     assert states[0] == states[1]
 
 
-@quick
-@given(cases(), st.integers(0, 3), randoms())
+@many
+@given(histories(), st.integers(0, 3), randoms())
 def test_a_plan_that_came_later_with_staged_history_is_as_if_it_always_was(
     case: Case, early: int, random: Random
 ) -> None:
