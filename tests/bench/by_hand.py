@@ -51,6 +51,7 @@ class Merge:
         )
         self.kafka, self.sink = arguments.bootstrap, arguments.sink
         self.batches: list[dict[str, Any]] = []
+        self.began = 0.0
         self._create(
             spark,
             self.counters,
@@ -68,6 +69,7 @@ class Merge:
 
     def __call__(self, batch: DataFrame, _: int) -> None:
         """One micro-batch."""
+        self.began = self.began or time.time()
         spark, now = batch.sparkSession, time.time_ns() // 1_000_000
         batch.persist()
         events = batch.count()
@@ -162,6 +164,15 @@ class Merge:
         return [(row["user_id"], k) for row in rows.collect() for k in row["r"]]
 
 
+def reason(failure: Exception | None) -> str | None:
+    """The line of a failure that says what happened."""
+    if failure is None:
+        return None
+    lines = [line.strip() for line in str(failure).splitlines()]
+    said = [line for line in lines if "Exception: " in line or "Error: " in line]
+    return (said or lines or ["unknown"])[-1][:300]
+
+
 def run_merge(
     spark: SparkSession, arguments: argparse.Namespace, rules: list[Any]
 ) -> dict[str, Any]:
@@ -182,8 +193,8 @@ def run_merge(
         if drained() >= arguments.events or passed > arguments.patience or not query.isActive:
             break
         time.sleep(0.2)
-    failure = str(query.exception())[:300] if query.exception() else None
-    seconds = (job.batches[-1]["done"] if job.batches else time.time()) - started
+    failure = reason(query.exception())
+    seconds = (job.batches[-1]["done"] if job.batches else time.time()) - (job.began or started)
     result: dict[str, Any] = {
         "events": drained(),
         "seconds": seconds,
@@ -231,7 +242,7 @@ def run_windows(
         if any(not query.isActive for query in queries):
             break
         time.sleep(0.5)
-    failures = [str(query.exception())[:300] for query in queries if query.exception()]
+    failures = [reason(query.exception()) for query in queries if query.exception()]
     done = [sum(p["numInputRows"] for p in query.recentProgress) for query in queries]
     return {
         "events": min(done),

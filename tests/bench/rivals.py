@@ -15,6 +15,7 @@ import orjson
 from stage import ROOT, Stage
 from truth import Ranked, measures, members
 from workload import (
+    DAY,
     TYPES,
     Events,
     Ints,
@@ -27,9 +28,17 @@ from workload import (
     user_number,
 )
 
-from headrace.messages.topics import EVENTS
+from headrace.kafka.kafka_python import KafkaPythonAdmin
+from headrace.messages.topics import EVENTS, Topic
 
-BY_HAND_SINK = "by-hand.v1"
+SINK = Topic(
+    name="by-hand.v1",
+    partitions=4,
+    retention_ms=DAY,
+    compacted=False,
+    key="user id",
+    description="What jobs written by hand publish.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,8 @@ def by_hand(stage: Stage, kind: str, events: Events, rules: Rules, seconds: floa
     root = stage.home / "by-hand"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
+    with KafkaPythonAdmin(stage.bootstrap) as admin:
+        admin.create_topics(topics=[SINK])
     parts = [
         [[m.function, TYPES[m.type], m.days, constant] for m, constant in rules.conjuncts(number)]
         for number in range(len(rules))
@@ -67,7 +78,7 @@ def by_hand(stage: Stage, kind: str, events: Events, rules: Rules, seconds: floa
         subprocess.run(
             [
                 *("./spark-submit.sh", "tests/bench/by_hand.py", kind),
-                *("--bootstrap", stage.bootstrap, "--topic", EVENTS, "--sink", BY_HAND_SINK),
+                *("--bootstrap", stage.bootstrap, "--topic", EVENTS, "--sink", SINK.name),
                 *("--rules", str(root / "rules.json"), "--root", str(root)),
                 *("--result", str(result), "--events", str(len(events))),
                 *("--seconds", str(seconds)),
