@@ -24,12 +24,8 @@ for dag in bag.dags.values():
         runs[name] = []
         for task in dag.topological_sort():
             task = task.prepare_for_execution()
-            task.render_template_fields(
-                {"dag_run": run, "params": dict(dag.params), "dag": dag}
-            )
-            runs[name].append(
-                {"command": task.bash_command, "env": task.env, "cwd": task.cwd}
-            )
+            task.render_template_fields({"dag_run": run, "params": dict(dag.params), "dag": dag})
+            runs[name].append({"command": task.bash_command, "env": task.env, "cwd": task.cwd})
     found["dags"][dag.dag_id] = {
         "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup,

@@ -35,9 +35,7 @@ def project(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "dags", root / "dags")
     submit = root / "spark-submit.sh"
-    submit.write_text(
-        '#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done > asked.txt\n'
-    )
+    submit.write_text('#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done > asked.txt\n')
     submit.chmod(0o755)
     return root
 
@@ -78,21 +76,12 @@ def test_airflow_reads_the_dag(parsed):
 @pytest.mark.parametrize(
     ("run", "instant", "folder"),
     [
-        pytest.param(
-            "scheduled", "2026-01-02T05:00:00+00:00", "20260102T050000Z", id="scheduled"
-        ),
-        pytest.param(
-            "by hand", "2026-01-02T05:07:03+00:00", "20260102T050703Z", id="by hand"
-        ),
+        pytest.param("scheduled", "2026-01-02T05:00:00+00:00", "20260102T050000Z", id="scheduled"),
+        pytest.param("by hand", "2026-01-02T05:07:03+00:00", "20260102T050703Z", id="by hand"),
     ],
 )
-def test_a_run_asks_for_its_instant_and_then_for_parity(
-    parsed, project, run, instant, folder
-):
-    asked = [
-        words(project, task)
-        for task in parsed["dags"]["evaluate_segments"]["runs"][run]
-    ]
+def test_a_run_asks_for_its_instant_and_then_for_parity(parsed, project, run, instant, folder):
+    asked = [words(project, task) for task in parsed["dags"]["evaluate_segments"]["runs"][run]]
     job = ["jobs/recompute_segments.py", "--target", "local"]
     output = f"/data/evaluations/{folder}"
     assert asked == [[*job, "--at", instant, "--output", output], job]
