@@ -1,4 +1,4 @@
-"""Evaluate the active plan in batch over stored events: ./spark-submit.sh jobs/recompute_segments.py"""
+"""The active plan in batch over stored events: ./spark-submit.sh jobs/recompute_segments.py"""
 
 import argparse
 
