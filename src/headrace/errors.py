@@ -1,9 +1,9 @@
 """Errors, by who must act.
 
-    HeadraceError
-    ├── RuleError       the author of a rule or catalog: holds every problem found
-    ├── OperatorError   whoever runs the system: a server, a setting, a disk, a missing tool
-    └── InternalError   us: a promise inside the program was broken
+HeadraceError
+├── RuleError       the author of a rule or catalog: holds every problem found
+├── OperatorError   whoever runs the system: a server, a setting, a disk, a missing tool
+└── InternalError   us: a promise inside the program was broken
 """
 
 from __future__ import annotations
