@@ -24,6 +24,7 @@ class Drained:
     events: int
     users: int
     seconds: float
+    warm_rate: float  # of all batches but the first, which waits for code to be compiled
     batches: int
     cost: Cost
     read_bytes: int
@@ -59,6 +60,7 @@ def drain(stage: Stage, label: str, events: Events, rules: Rules, size: int) -> 
     known = {boundary.n for boundary in boundaries}
     moves = [move for move in published.moves if move.n in known]
     busy = [batch for batch in batches if batch.events]
+    warm = sum(batch.events for batch in busy[1:])
     tables = Path(stage.settings.tables_root)
     profiles = live_bytes(tables / "profiles")
     return Drained(
@@ -67,6 +69,7 @@ def drain(stage: Stage, label: str, events: Events, rules: Rules, size: int) -> 
         events=len(events),
         users=events.users,
         seconds=(published.last_at - began) / 1000,
+        warm_rate=warm * 1000 / (published.last_at - busy[1].now) if warm else 0.0,
         batches=len(busy),
         cost=cost,
         read_bytes=size,

@@ -82,10 +82,11 @@ def _drains(runs: Sequence[Drained]) -> list[str]:
     if not runs:
         return []
     speed = table(
-        ("K", "events/s", "seconds", "batches", "CPU s / M events", "transitions / event",
-         "published / true", "wrong", "sent twice"),
+        ("K", "events/s", "after the first batch", "seconds", "batches", "CPU s / M events",
+         "transitions / event", "published / true", "wrong", "sent twice"),
         (
-            (run.label, f"{run.rate:,.0f}", f"{run.seconds:.1f}", run.batches,
+            (run.label, f"{run.rate:,.0f}", f"{run.warm_rate:,.0f}", f"{run.seconds:.1f}",
+             run.batches,
              f"{sum(run.cost.cpu_seconds.values()) / run.events * 1e6:.1f}",
              f"{run.verdict.true / run.events:.3f}", f"{run.verdict.ratio:.4f}",
              run.verdict.wrong, run.repeats)
