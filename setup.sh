@@ -46,14 +46,23 @@ find_python() {
 # An interpreter that uv would download is no part of what was asked for; a clear error is better.
 # A virtual environment that happens to be active is not ours.
 sync() {
-  env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS="${UV_PYTHON_DOWNLOADS:-never}" "$@" \
-    "$uv" sync --locked --quiet --compile-bytecode
+  env -u VIRTUAL_ENV UV_PYTHON_DOWNLOADS="${UV_PYTHON_DOWNLOADS:-never}" \
+    "$uv" sync --locked --quiet --compile-bytecode "$@"
+}
+
+# Behind a proxy that signs with a certificate of its own, only the system's store knows it.
+install() {
+  sync "$@" || {
+    echo "setup: once more, with the system's certificates"
+    UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true sync "$@"
+  } || fail "uv could not install what uv.lock names"
 }
 
 find_uv
-# Behind a proxy that signs with a certificate of its own, only the system's store knows it.
-sync || {
-  echo "setup: once more, with the system's certificates"
-  sync UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true
-} || fail "uv could not install what uv.lock names"
+# `./setup.sh airflow`: Airflow into an environment of its own, and nothing else.
+if [[ ${1:-} == airflow ]]; then
+  UV_PROJECT_ENVIRONMENT=.airflow/venv install --only-group airflow
+  exit
+fi
+install
 .venv/bin/python -m headrace.embedded
