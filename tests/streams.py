@@ -94,7 +94,8 @@ def dense(random: Random) -> Case:
                 ]
             )
         length = random.choice((0, 90_000, HOUR, DAY, 7 * DAY, 30 * DAY))
-        window = Within(length, default_hop(length)) if length else Ever()
+        hop = random.choice((default_hop(length), DAY))  # a day: many events in one tile
+        window = Within(length, hop) if length else Ever()
         where = None
         if random.random() < 0.3:
             where = Compare(Property("sku"), random.choice(("eq", "ne")), "a")
