@@ -11,6 +11,10 @@ parser.add_argument("--home", help="data folder; default .headrace or HEADRACE_H
 parser.add_argument("--target", help="settings of conf/TARGET.toml; default local")
 parser.add_argument("--metrics-port", type=int, help="serve Prometheus metrics on this port")
 arguments = parser.parse_args()
-settings = load_settings(arguments.target, flags={"home": arguments.home})
 
-run_process(lambda: run(settings, metrics_port=arguments.metrics_port))
+run_process(
+    lambda: run(
+        load_settings(arguments.target, flags={"home": arguments.home}),
+        metrics_port=arguments.metrics_port,
+    )
+)

@@ -16,5 +16,6 @@ parser.add_argument("--events", type=int, default=0, help="of the last 40 days, 
 parser.add_argument("--rate", type=int, default=500, help="live events a second")
 options = vars(parser.parse_args())
 
-settings = load_settings(options.pop("target"), flags={"home": options.pop("home")})
-run_process(lambda: run(settings, **options))
+target, home = options.pop("target"), options.pop("home")
+
+run_process(lambda: run(load_settings(target, flags={"home": home}), **options))

@@ -14,7 +14,11 @@ parser.add_argument("--segments", nargs="*", default=[], help="only these segmen
 parser.add_argument("--output", help="folder for the memberships as CSV")
 arguments = parser.parse_args()
 
-settings = load_settings(arguments.target, flags={"home": arguments.home})
 run_process(
-    lambda: run(settings, at=arguments.at, segments=arguments.segments, output=arguments.output)
+    lambda: run(
+        load_settings(arguments.target, flags={"home": arguments.home}),
+        at=arguments.at,
+        segments=arguments.segments,
+        output=arguments.output,
+    )
 )

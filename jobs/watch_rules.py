@@ -16,5 +16,10 @@ arguments = parser.parse_args()
 stop = threading.Event()
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda *_: stop.set())
-settings = load_settings(arguments.target, flags={"home": arguments.home})
-run_process(lambda: supervise(settings, stop, target=arguments.target))
+run_process(
+    lambda: supervise(
+        load_settings(arguments.target, flags={"home": arguments.home}),
+        stop,
+        target=arguments.target,
+    )
+)

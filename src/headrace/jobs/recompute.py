@@ -20,6 +20,7 @@ def run(settings: Settings, *, at: str | None, segments: Sequence[str], output: 
 
     Without ``at`` the instant is the newest batch's now, where both must hold the same members.
     """
+    asked = None if at is None else _instant(at)
     spark = open_session("headrace-recompute")
     lake = Lake(settings.tables_root)
     header = newest_header(spark, lake, "profiles")
@@ -32,7 +33,7 @@ def run(settings: Settings, *, at: str | None, segments: Sequence[str], output: 
             raise OperatorError(f"not in the active plan: {', '.join(sorted(unknown))}")
         chosen = tuple(p for p in plan.programs if p.segment in segments)
         plan = replace(plan, programs=chosen)
-    instant = header.now if at is None else parse_instant(at)
+    instant = header.now if asked is None else asked
     members = recomputed(spark, lake, plan=plan, header=header, at=instant).persist()
     for row in members.groupBy("segment").count().orderBy("segment").collect():
         print(f"{row['segment']}\t{row['count']}")
@@ -49,3 +50,12 @@ def run(settings: Settings, *, at: str | None, segments: Sequence[str], output: 
             print(f"only in {side}: {segment} {user}")
     print(f"{parity.differences} differences in {parity.compared} memberships")
     return 1 if parity.differences else 0
+
+
+def _instant(text: str) -> int:
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise OperatorError(
+            f"--at {text!r} is no instant: write it like 2026-01-31T09:30:00Z", code="HR915"
+        ) from error
