@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.engine import dues
-from headrace.engine.changes import REASONS, Transitions, messages
+from headrace.engine.changes import messages
 from headrace.engine.fold import folded
 from headrace.engine.group import Facts, Users, fact_rows, facts_of, ints, state_rows, users_of
 from headrace.engine.measures import measured
 from headrace.engine.members import Members
 from headrace.engine.program import NEVER, Compiled, compiled
+from headrace.engine.reasons import explained
 from headrace.engine.repeats import keys_of, repeats
 from headrace.engine.rules import Group
 from headrace.engine.state import (
@@ -35,18 +36,16 @@ from headrace.engine.state import (
     empty_state,
     packed,
 )  # fmt: skip
-from headrace.engine.tiles import Keys, Tiles, Windows, merged, most_users, stored_tiles
+from headrace.engine.tiles import Keys, Tiles, merged, most_users, stored_tiles
 from headrace.engine.traits import Traits
-from headrace.engine.verdicts import Definition, Suspects, Turns, turned
+from headrace.engine.verdicts import Definition, Suspects, turned
 from headrace.engine.waiting import entering
+from headrace.engine.windows import Windows
 from headrace.plan.diff import PlanDiff
 from headrace.plan.model import Plan
 
 CELLS = 1 << 24
 """Users times measures in one go: 128 MB of integers, and as many for what they were."""
-
-LATE = 10 * 60_000
-"""An event this much older than now is late: the reason of a transition says so."""
 
 
 def advance(
@@ -159,7 +158,10 @@ class _Batch:
 
         fresh = arrived.take(~repeated)
         turns = turns.and_(retired)
-        transitions = self._transitions(turns, fresh, counting, traits, stood, definition)
+        transitions = explained(
+            code, turns, fresh, counting, told=traits.told, waited=stood.next_due,
+            definition=definition, now=now,
+        )  # fmt: skip
         shown = traits.shown(users.known)
         spoken_of = np.zeros(count, np.bool_)
         spoken_of[turns.users] = True
@@ -206,44 +208,6 @@ class _Batch:
         owners = np.repeat(self.users.owner_of_state[rows], sizes)
         staged_keys, staged_values = stored_tiles(form, owners, records)
         return np.concatenate([keys, staged_keys]), np.concatenate([values, staged_values])
-
-    def _transitions(
-        self, turns: Turns, fresh: Facts, counting: Facts, traits: Traits, stood: _Stood,
-        definition: Definition,
-    ) -> Transitions:  # fmt: skip
-        """Why and since when each turn holds: the first reason of REASONS that applies."""
-        code, count = self.code, len(self.users)
-        users, rules = turns.users, turns.rules
-        if not len(users):
-            nothing = np.empty(0, np.int64)
-            return Transitions(users, rules, turns.entered, nothing, nothing)
-        last = np.full(count, -1, np.int64)
-        for facts in (fresh, counting):
-            np.maximum.at(last, facts.owners, np.minimum(facts.ts, self.now))
-        active = last >= 0
-        told = np.zeros(count, np.bool_)
-        told[traits.told] = True
-        late = np.zeros((count, max(1, len(code.type_number))), np.bool_)
-        old = fresh.take((fresh.ts < self.now - LATE) & (fresh.kinds >= 0))
-        late[old.owners, old.kinds] = True
-        defined = np.ones(len(code.version_ids) + len(definition.ended), np.bool_)
-        defined[: len(code.version_ids)] = False
-        defined[definition.rules] = True
-        in_plan = np.minimum(rules, max(len(code.version_ids) - 1, 0))
-        by_definition = defined[rules]
-        choices: list[Bools] = [by_definition]
-        if len(code.version_ids):
-            choices.append(told[users] & code.rule_has_trait[in_plan])
-            choices.append(np.any(late[users] & code.rule_types[in_plan], axis=1))
-        else:
-            choices += [np.zeros(len(users), np.bool_)] * 2
-        choices += [active[users], np.ones(len(users), np.bool_)]
-        names = ("definition", "trait", "late", "event", "time")
-        reasons = np.select(choices, [REASONS.index(name) for name in names])
-        waited = np.minimum(stood.next_due[users], self.now)
-        effective = np.where(active[users], last[users], waited)
-        effective = np.where(by_definition, self.now, effective)
-        return Transitions(users, rules, turns.entered, reasons, effective)
 
     def _accepted(self, keys: Words, fresh: Bools) -> tuple[Records, Ints]:
         """The ids of this batch, by user, and how many each has."""

@@ -13,7 +13,8 @@ from headrace.engine.program import Compiled, expand
 from headrace.engine.state import Bools, Ints
 from headrace.plan.lines import MISSING
 
-REASONS = ("merge", "definition", "trait", "late", "event", "time")
+REASONS = ("definition", "trait", "late", "event", "time")
+"""Why a membership turned over: the first that applies."""
 
 
 @dataclass(frozen=True, slots=True)

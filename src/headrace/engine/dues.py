@@ -7,7 +7,8 @@ import numpy as np
 from headrace.engine.measures import Values
 from headrace.engine.program import NEVER
 from headrace.engine.state import Bools, Ints
-from headrace.engine.tiles import SlotTiles, Windows
+from headrace.engine.tiles import SlotTiles
+from headrace.engine.windows import Windows
 from headrace.plan.lines import MISSING
 from headrace.plan.model import Measure
 

@@ -107,25 +107,24 @@ def without_repeats(events: pa.Table) -> pa.Table:
     rows = np.flatnonzero(keyed.to_numpy(zero_copy_only=False))
     if not len(rows):
         return events
-    keys = events.select(["user_id", "event_id"]).take(pa.array(rows))
-    seen: dict[tuple[str, str], int] = {}
+    keys = events.take(pa.array(rows))
+    order = [keys[name].to_pylist() for name in ("ts", "properties", "type")]
+    first: dict[tuple[str, str], int] = {}
     dropped: list[int] = []
-
-    def rank(row: int) -> tuple[int, str, str]:
-        ts, properties, kind = (events[name][row].as_py() for name in ("ts", "properties", "type"))
-        return ts, properties, kind
-
     pairs = zip(keys["user_id"].to_pylist(), keys["event_id"].to_pylist(), strict=True)
-    for row, pair in zip(rows.tolist(), pairs, strict=True):
-        other = seen.setdefault(pair, row)
-        if other != row:
-            worse = row if rank(row) >= rank(other) else other
-            seen[pair] = row if worse == other else other
-            dropped.append(worse)
+    for place, pair in enumerate(pairs):
+        other = first.setdefault(pair, place)
+        if other == place:
+            continue
+        if [column[place] for column in order] < [column[other] for column in order]:
+            first[pair] = place
+            dropped.append(other)
+        else:
+            dropped.append(place)
     if not dropped:
         return events
     kept = np.ones(len(events), np.bool_)
-    kept[dropped] = False
+    kept[rows[dropped]] = False
     return events.filter(pa.array(kept))
 
 

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from headrace.clock import format_instant
 from headrace.engine.columns import Column, Numbers, columns_of, truth
 from headrace.engine.group import Facts
 from headrace.engine.program import Compiled
 from headrace.engine.state import Bools, Ints, Words
-from headrace.engine.tiles import Keys
+from headrace.engine.tiles import TILE_BITS, Keys
+from headrace.errors import OperatorError
 from headrace.rules.catalog import FieldType
 from headrace.rules.model import Condition
 
@@ -42,6 +44,10 @@ def folded(
             key = base.filter, base.field
             if key not in masks:
                 masks[key] = _passing(code, base.filter, base.field, columns, program.fields, rows)
+            if slot.hop and now // slot.hop >= 1 << TILE_BITS:
+                raise OperatorError(
+                    f"{format_instant(now)} is too far for a resolution of a second"
+                )
             tiles = of.ts // slot.hop if slot.hop else np.zeros(len(rows), np.int64)
             mask = masks[key]
             if slot.hop:

@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 
 from headrace.engine.state import Bools, Ints
-from headrace.engine.tiles import NOTHING, SlotTiles, Windows
+from headrace.engine.tiles import NOTHING, SlotTiles
+from headrace.engine.windows import Windows
 from headrace.plan.lines import FAR, MISSING
 from headrace.plan.model import Line, Measure
 

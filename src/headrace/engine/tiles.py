@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.engine.program import Compiled
-from headrace.engine.state import TILE, Bools, Ints, Records, Words
+from headrace.engine.state import TILE, Ints, Records, Words
 from headrace.plan.lines import FAR, MISSING
 
 TILE_BITS = 32
@@ -266,34 +266,3 @@ def first_tiles(lengths: Ints, hops: Ints, now: int) -> Ints:
     """The first tile that a window of each length holds at ``now``."""
     endless = hops == 0
     return np.where(endless, 0, (now - lengths) // np.where(endless, 1, hops))
-
-
-class Windows:
-    """Which records a window holds, now and when their user's row was written."""
-
-    def __init__(self, tiles: Tiles, now: int, then: Ints) -> None:
-        self.tiles, self.now, self._then = tiles, now, then
-        self._slots = tiles.form.code.plan.slots
-        self._now: dict[tuple[int, int], Bools | None] = {}
-        self._firsts: dict[tuple[int, int], Ints] = {}
-
-    def current(self, slot: int, length: int) -> Bools | None:
-        """One bit per record of the slot; None: all of them."""
-        key = slot, length
-        if key not in self._now:
-            hop = self._slots[slot].hop
-            first = (self.now - length) // hop if hop else 0
-            self._now[key] = self.tiles.by_slot[slot].tiles >= first if hop else None
-        return self._now[key]
-
-    def former(self, slot: int, length: int) -> Bools | None:
-        """As `current`, at the instant of each user's own row."""
-        hop = self._slots[slot].hop
-        if not hop:
-            return None
-        firsts = self._firsts.get((hop, length))
-        if firsts is None:
-            firsts = self._firsts[hop, length] = (self._then - length) // hop
-        tiles = self.tiles.by_slot[slot]
-        inside: Bools = tiles.tiles >= firsts[tiles.owners]
-        return inside
