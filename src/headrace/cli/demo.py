@@ -71,7 +71,9 @@ def demo(
     and segment by segment. Exit code 1 if they differ.
     """
     invocation = demo_home(invoked(context))
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell that starts us in the background has told us to ignore it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     home = invocation.settings.home
     _clear(home, wipe=not keep)
     shop = Shop(seed=seed, users=users, start=system_clock())
