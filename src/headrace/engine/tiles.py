@@ -207,7 +207,7 @@ def _nothing(form: Keys, keys: Words) -> Ints:
 
 def _combined(form: Keys, keys: Words, values: Ints, before: Ints, starts: Ints) -> Tiles:
     ends = np.append(starts[1:], len(keys))
-    if max(_largest(values), _largest(before)) * int((ends - starts).max()) >= FAR:
+    if _largest_added(form, keys, values, before) * int((ends - starts).max()) >= FAR:
         return _combined_exactly(form, keys, values, before, starts, ends)
     unique = keys[starts]
     result = _run_sums(values, ends), _run_sums(before, ends)
@@ -219,6 +219,14 @@ def _combined(form: Keys, keys: Words, values: Ints, before: Ints, starts: Ints)
                 for out, of in zip(result, (values, before), strict=True):
                     out[here] = reduce.reduceat(of, starts)[here]
     return Tiles(form, unique, *result)
+
+
+def _largest_added(form: Keys, keys: Words, values: Ints, before: Ints) -> int:
+    """The largest amount among what adds up; extremes of nothing are not meant."""
+    if form.code.has_extremes:
+        adds = np.isin(form.code.accumulators, ("sum", "count"))[form.slots(keys)]
+        values, before = values[adds], before[adds]
+    return max(_largest(values), _largest(before)) if len(values) else 0
 
 
 def _run_sums(values: Ints, ends: Ints) -> Ints:
