@@ -293,6 +293,35 @@ def test_a_new_definition_is_one_diff() -> None:
     assert advance(out, facts(), plan=new, now=NOW + 6, n=3, diff=diff(new, new)).num_rows == 0
 
 
+def switched(
+    before: Mapping[str, Condition], after: Mapping[str, Condition], now: int
+) -> tuple[pa.Table, Plan]:
+    """Ann's rows after one login at NOW under ``before`` and a change to ``after`` at ``now``."""
+    registry = MemoryRegistry()
+    old, new = plan_of(before, 1, registry), plan_of(before | after, 1, registry)
+    login = facts({"user": "ann", "type": "login"})
+    rows = advance(empty_state(), login, plan=old, now=NOW, n=1)
+    out = advance(rows, facts(), plan=new, now=now, n=2, diff=diff(old, new))
+    return pa.concat_tables([rows, out]), new
+
+
+def test_a_new_rule_that_only_time_will_meet_is_waited_for() -> None:
+    month, calm = {"month": logins("gte", 5, 30)}, {"calm": logins("eq", 0, 7)}
+    rows, plan = switched(month, calm, NOW + 1)
+    due = NOW + 7 * DAY + HOUR
+    assert advance(rows, facts(), plan=plan, now=due - 1, n=3).num_rows == 0
+    out = advance(rows, facts(), plan=plan, now=due, n=3)
+    assert changes(out) == {"calm": ("enter", "time", due)}
+
+
+def test_a_new_rule_starts_from_its_own_instant() -> None:
+    month, week = {"month": logins("gte", 1, 30)}, {"week": logins("gte", 1, 7)}
+    rows, plan = switched(month, week, NOW + 10 * DAY)
+    again = facts({"user": "ann", "type": "login", "ts": NOW + 10 * DAY, "id": "again"})
+    out = advance(rows, again, plan=plan, now=NOW + 10 * DAY + 1, n=3)
+    assert changes(out) == {"week": ("enter", "event", NOW + 10 * DAY)}
+
+
 def test_sums_beyond_64_bits_are_exact() -> None:
     measure = Measure("sum", "purchase", "items")
     average = Measure("avg", "purchase", "items")
@@ -321,6 +350,32 @@ def test_sums_beyond_64_bits_are_exact() -> None:
     first = advance(empty_state(), facts(*rows), plan=plan, now=NOW, n=1)
     shown = message(first, "bob")["changes"][0]["measures"]["sum(purchase.items)"]
     assert shown == str(many * limit)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "operator", "constant", "holds"),
+    [
+        pytest.param((1, 1, 2), "gt", "1.3333", True, id="four thirds are more than 1.3333"),
+        pytest.param((1, 1, 2), "eq", "1.3333", False, id="and not equal"),
+        pytest.param((1, 1, 2), "lt", "1.3334", True, id="and less than 1.3334"),
+        pytest.param((1, 1, 2), "lte", "1.33334", False, id="constants have four places"),
+        pytest.param((-1, -1, -2), "lt", "-1.3333", True, id="below zero"),
+        pytest.param((-1, -1, -2), "gte", "-1.3334", True, id="below zero, above"),
+        pytest.param((1, 2), "eq", "1.5", True, id="exact"),
+        pytest.param((99999999999.9999,) * 5_000, "eq", "99999999999.9999", True, id="huge sums"),
+        pytest.param((99999999999.9999,) * 5_000, "lt", "99999999999.9999", False, id="huge, lt"),
+    ],
+)
+def test_averages_compare_exactly(
+    amounts: tuple[float, ...], operator: Any, constant: str, holds: bool
+) -> None:
+    whole = all(isinstance(amount, int) for amount in amounts)
+    for field in ("amount", "items") if whole else ("amount",):
+        measure = Measure("avg", "purchase", field)
+        plan = plan_of({"mean": Compare(measure, operator, D(constant))})
+        rows = [{"user": "ann", "id": f"{i}", "is": {field: v}} for i, v in enumerate(amounts)]
+        out = advance(empty_state(), facts(*rows), plan=plan, now=NOW, n=1)
+        assert ("mean" in changes(out)) == holds
 
 
 @pytest.mark.parametrize("cells", [1, 7, 1 << 24])

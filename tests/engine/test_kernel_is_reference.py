@@ -122,8 +122,8 @@ def test_a_plan_that_came_later_with_staged_history_is_as_if_it_always_was(
     extra = type(case.segments[0])(id="old", condition=case.segments[0].condition)
     old = plan_of([*first, extra], CATALOG, registry, version=1)
     new = plan_of(case.segments, CATALOG, registry, version=2)
-    nows = instants(case, 4, random)
-    batches = cut(facts, 4, random)
+    nows = instants(case, 7, random)
+    batches = cut(facts, 7, random)
     stream = Stream(old)
     stream.batch(batches[0], nows[0])
     stream.batch(batches[1], nows[1])
@@ -133,7 +133,12 @@ def test_a_plan_that_came_later_with_staged_history_is_as_if_it_always_was(
     staged = stage(
         shuffled(before, random), plan=new, slots=frozenset(change.added_slots), now=since, n=2
     )
-    stream.batch(batches[3], nows[3], plan=new, diff=change, staged=staged)
+    arrived = batches[3] if random.random() < 0.5 else facts.slice(0, 0)
+    stream.batch(arrived, nows[3], plan=new, diff=change, staged=staged)
+    if not len(arrived):
+        stream.batch(batches[3], nows[3])
+    for batch, now in zip(batches[4:], nows[4:], strict=True):
+        stream.batch(batch, now)
     pass_time(stream, nows[-1], case, random)
     assert stream.members() == expected
     assert sorted(stream.replayed) == expected
