@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import psutil
 
@@ -45,7 +46,7 @@ class Meter:
     _last: dict[str, float] = field(default_factory=dict)
     _peak: dict[str, float] = field(default_factory=dict)
     _total: float = 0.0
-    _heap: float = 0.0
+    _heaps: dict[int, HeapLog] = field(default_factory=dict)
     _thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -62,18 +63,23 @@ class Meter:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+        for heap in self._heaps.values():
+            heap.close()
 
     def mark(self) -> None:
         """Count from here: what came before was starting up."""
         self._sample()
         self._first = dict(self._last)
-        self._peak, self._total, self._heap = {}, 0.0, 0.0
+        self._peak, self._total = {}, 0.0
+        for heap in self._heaps.values():
+            heap.mark()
 
     def cost(self) -> Cost:
         """What was used since `mark`."""
         self._sample()
         used = {name: last - self._first.get(name, 0.0) for name, last in self._last.items()}
-        return Cost(used, dict(self._peak), self._total, self._heap)
+        heap = max((heap.peak_mib() for heap in self._heaps.values()), default=0.0)
+        return Cost(used, dict(self._peak), self._total, heap)
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):
@@ -102,8 +108,8 @@ class Meter:
             group = groups.setdefault(part, _Group())
             group.cpu += times.user + times.system + times.children_user + times.children_system
             group.mib += memory / 2**20
-            if name == "driver" and kind == "java":
-                self._heap = max(self._heap, heap_mib(process.pid))
+            if name == "driver" and kind == "java" and process.pid not in self._heaps:
+                self._heaps[process.pid] = HeapLog.of(process.pid)
 
 
 def _tree(root: psutil.Process) -> list[psutil.Process]:
@@ -113,21 +119,38 @@ def _tree(root: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def heap_mib(pid: int) -> float:
-    """Used heap of a JVM, in MiB; 0 when it cannot be asked."""
-    try:
-        answer = subprocess.run(
-            ["jstat", "-gc", str(pid)],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-        head, row = answer.stdout.splitlines()[:2]
-        cells = dict(zip(head.split(), row.split(), strict=True))
-        return sum(float(cells[name]) for name in ("S0U", "S1U", "EU", "OU")) / 1024
-    except (OSError, ValueError, KeyError, subprocess.SubprocessError):
-        return 0.0
+@dataclass(slots=True)
+class HeapLog:
+    """Used heap of one JVM, written twice a second by a single jstat for as long as it lives."""
+
+    jstat: subprocess.Popen[bytes]
+    log: IO[bytes]
+    begin: int = 0
+
+    @staticmethod
+    def of(pid: int) -> HeapLog:
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as jstat writes
+        interval = str(int(SAMPLE_SECONDS * 1_000))
+        return HeapLog(subprocess.Popen(["jstat", "-gc", str(pid), interval], stdout=log), log)
+
+    def mark(self) -> None:
+        """Forget what was written so far."""
+        self.begin = self.log.seek(0, 2)
+
+    def peak_mib(self) -> float:
+        """The most that was in use since `mark`, in MiB, garbage included."""
+        self.log.seek(0)
+        head = self.log.readline().split()
+        used = [head.index(name) for name in (b"S0U", b"S1U", b"EU", b"OU")]
+        self.log.seek(max(self.begin, self.log.tell()))
+        rows = [row for line in self.log if len(row := line.split()) == len(head)]
+        return max((sum(float(row[at]) for at in used) for row in rows), default=0.0) / 1024
+
+    def close(self) -> None:
+        """End the jstat."""
+        self.jstat.kill()
+        self.jstat.wait()
+        self.log.close()
 
 
 def alive(pids: Callable[[], list[int]]) -> Callable[[], list[psutil.Process]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.spark.header import GENERATION, Handover, Header
+from headrace.spark.header import GENERATION, Handover, Header, Preparation
 from headrace.spark.offsets import PlannedBatch, parse_offsets
 from headrace.spark.start import decide_start, reachable
 
@@ -64,8 +64,7 @@ def test_a_header_survives_the_commit_it_is_kept_in():
         starts=AT_7,
         ends=AT_8,
         handover=Handover(replaces="old", staged_before=11),
-        target="def",
-        folding_since=9,
+        preparing=Preparation("def", since=9, until=1_789_999_999_000),
     )
     assert Header.from_json(full.to_json()) == full
     assert (full.generation, full.batch_id) == (3, 12)

@@ -40,6 +40,12 @@ SECOND = {
     "pricing": "{event: page_view, count: true, where: {page: /pricing}, gte: 2}",
 }
 SECOND.pop("silent")
+# Of a type no rule looked at before; once per user, so that a fact counted twice would show.
+THIRD = {
+    **SECOND,
+    "searched": "{event: search, count: true, where: {query: shoes}, gte: 1}",
+    "searched_twice": "{event: search, count: true, where: {query: shoes}, gte: 2}",
+}
 
 
 def now() -> int:
@@ -169,6 +175,33 @@ def test_changed_rules_take_over_with_their_history_in_one_batch(
     executed = deployment.store.running_plan("stream")
     assert executed is not None
     assert (executed.plan_hash, executed.since_batch) == (target, batch)
+
+
+def test_facts_ahead_of_their_time_count_once_under_rules_that_came_while_they_waited(
+    deployment: Deployment,
+):
+    moment = now()
+    deployment.send(
+        {
+            "event_id": f"soon-{number}",
+            "user_id": f"early-{number}",
+            "type": "search",
+            "ts": moment + 1_000 * number,
+            "properties": {"query": "shoes"},
+        }
+        for number in range(30)
+    )
+    deployment.run()
+    deployment.publish(THIRD, CATALOG)
+    target = deployment.store.target_hash("stream")
+    deployment.run(lambda report: report.header.plan == target)
+    assert moment < deployment.last.header.now < moment + 29_000, "none was waiting: say more"
+    deployment.run(lambda report: report.header.now > moment + 31_000)
+    found = deployment.members()
+    assert found == deployment.expected()
+    assert {user for segment, user in found if segment == "searched"} >= {
+        f"early-{number}" for number in range(30)
+    }
 
 
 DEATHS = [

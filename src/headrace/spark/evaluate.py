@@ -98,7 +98,7 @@ def named_members(state: pa.Table, plan: Plan) -> pa.Table:
 
 def distinct(accepted: DataFrame) -> DataFrame:
     """Rows of files without repeats, whenever they came; of repeats that differ the earliest."""
-    same = Window.partitionBy("user_id", "event_id").orderBy("ts", "type", "properties")
+    same = Window.partitionBy("user_id", "event_id").orderBy("ts", "properties", "type")
     first = (
         accepted.where("event_id IS NOT NULL AND type != 'alias'")
         .withColumn("_repeat", F.row_number().over(same))

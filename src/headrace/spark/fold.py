@@ -46,9 +46,10 @@ def kernel_events(rows: DataFrame, used_types: tuple[str, ...]) -> DataFrame:
     """Rows of ``events`` with the columns the kernel takes.
 
     Properties travel only for the types the plan uses; the others still count as duplicates
-    and make their users known.
+    and make their users known. A fact ahead of its batch keeps them in any case: another plan may
+    run when its time comes.
     """
-    used = F.col("type").isin(*used_types, "traits")
+    used = F.col("type").isin(*used_types, "traits") | (F.col("ts") > F.col("at"))
     return rows.select(
         "user_id",
         F.col("user_id").alias("sent_id"),
@@ -68,14 +69,24 @@ def due_users(profiles: DataFrame, *, now: int, limit: int) -> DataFrame:
     The newest row of a user is chosen before its ``next_due`` is looked at: an older row that
     was due says nothing.
     """
+    return _overdue(profiles, now).orderBy("next_due").limit(limit).select("user_id")
+
+
+def has_overdue_facts(profiles: DataFrame, *, now: int) -> bool:
+    """Is there a fact that still waits though its time has come, for want of a turn?"""
+    return bool(_overdue(profiles, now).where("pending IS NOT NULL").take(1))
+
+
+def _overdue(profiles: DataFrame, now: int) -> DataFrame:
     candidates = profiles.where(F.col("next_due") <= now).select("user_id").distinct()
-    newest = (
-        profiles.select("user_id", "n", "next_due")
+    return (
+        profiles.select("user_id", "n", "next_due", "pending")
         .join(candidates, "user_id", "left_semi")
         .groupBy("user_id")
-        .agg(F.max_by("next_due", "n").alias("next_due"))
+        .agg(F.max_by(F.struct("next_due", "pending"), "n").alias("newest"))
+        .select("user_id", "newest.*")
+        .where(F.col("next_due") <= now)
     )
-    return newest.where(F.col("next_due") <= now).orderBy("next_due").limit(limit).select("user_id")
 
 
 def advanced(

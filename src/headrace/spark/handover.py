@@ -20,6 +20,7 @@ from headrace.spark.tables import Lake
 class Backfill:
     """The tiles of ``slots`` from all events before batch ``before``, written to a staging table.
 
+    ``now`` is that of the batch before: facts ahead of it are left to the rows they wait in.
     Runs in a thread of the driver; Spark shares the cores. The table's name says what it holds,
     so an interrupted backfill is found finished or written anew.
     """

@@ -23,6 +23,18 @@ class Handover:
 
 
 @dataclass(frozen=True, slots=True)
+class Preparation:
+    """A plan the stream prepares for: its slots are folded from batch ``since`` on.
+
+    ``until`` is the now of the batch before: facts ahead of it were waiting when folding began.
+    """
+
+    plan: str
+    since: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """One batch: its number, its instant, its plan and the Kafka offsets it ends at."""
 
@@ -32,9 +44,7 @@ class Header:
     starts: TopicOffsets = field(default_factory=dict)
     ends: TopicOffsets = field(default_factory=dict)
     handover: Handover | None = None
-    # The plan the stream is preparing for: its slots are folded since batch ``folding_since``.
-    target: str | None = None
-    folding_since: int | None = None
+    preparing: Preparation | None = None
 
     @property
     def generation(self) -> int:
@@ -54,10 +64,11 @@ class Header:
     def from_json(text: str) -> Header:
         """Read what ``to_json`` wrote."""
         fields = json.loads(text)
-        handover = fields.pop("handover")
+        handover, preparing = fields.pop("handover"), fields.pop("preparing")
         return Header(
             **{**fields, "starts": _offsets(fields["starts"]), "ends": _offsets(fields["ends"])},
             handover=Handover(**handover) if handover else None,
+            preparing=Preparation(**preparing) if preparing else None,
         )
 
 

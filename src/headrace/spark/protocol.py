@@ -20,9 +20,16 @@ from headrace.messages.memberships import activation_marker
 from headrace.plan.diff import PlanDiff, bridge, diff
 from headrace.plan.model import Plan
 from headrace.spark.commits import Commit, newest_commit
-from headrace.spark.fold import advanced, due_users, groups_for, kernel_events, write_profiles
+from headrace.spark.fold import (
+    advanced,
+    due_users,
+    groups_for,
+    has_overdue_facts,
+    kernel_events,
+    write_profiles,
+)
 from headrace.spark.handover import Backfill, drop_staging, staging
-from headrace.spark.header import GENERATION, Handover, Header
+from headrace.spark.header import GENERATION, Handover, Header, Preparation
 from headrace.spark.intake import append_events
 from headrace.spark.offsets import OffsetLog, PlannedBatch, TopicOffsets
 from headrace.spark.publish import Counts, Outlet, count_batch, publish, publish_marker
@@ -119,13 +126,16 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
     course.newest, course.replay, course.ends = header, None, planned.ends
     _remember_due(course, counts, due, header, around, spark)
     clock.lap("upkeep")
-    around.report(Report(header, counts, size, clock.seconds, header.target))
+    pending = header.preparing.plan if header.preparing else None
+    around.report(Report(header, counts, size, clock.seconds, pending))
 
 
 def executed_plan(header: Header, around: Surroundings) -> Plan:
     """The plan a batch runs: while the next one is prepared, its slots are folded already."""
     plan = around.plan(header.plan)
-    return plan if header.target is None else bridge(plan, around.plan(header.target))
+    if header.preparing is None:
+        return plan
+    return bridge(plan, around.plan(header.preparing.plan))
 
 
 def _header(
@@ -161,22 +171,24 @@ def _with_plan(
     change = diff(current, target)
     if not change.added_slots:
         return replace(header, plan=target.hash, handover=Handover(replaces=current.hash))
-    since = before.folding_since if before.target == target.hash else None
-    if since is None:
-        since = header.n
+    preparing = before.preparing
+    if preparing is None or preparing.plan != target.hash:
+        if has_overdue_facts(around.lake.read(spark, "profiles"), now=before.now):
+            return header  # their time was before: history would hold them, and their rows do
+        preparing = Preparation(target.hash, since=header.n, until=before.now)
     backfill = course.backfill
-    if backfill is None or backfill.plan.hash != target.hash or backfill.before != since:
-        backfill = Backfill(target, frozenset(change.added_slots), since, header.now)
+    if backfill is None or (backfill.plan.hash, backfill.before) != (target.hash, preparing.since):
+        backfill = Backfill(target, frozenset(change.added_slots), preparing.since, preparing.until)
         backfill.start(spark, around.lake)
         course.backfill = backfill
-    if backfill.is_done and since < header.n:
+    if backfill.is_done and preparing.since < header.n:
         course.backfill = None
         return replace(
             header,
             plan=target.hash,
-            handover=Handover(replaces=current.hash, staged_before=since),
+            handover=Handover(replaces=current.hash, staged_before=preparing.since),
         )
-    return replace(header, target=target.hash, folding_since=since)
+    return replace(header, preparing=preparing)
 
 
 def _arrived(header: Header, topic: str) -> int:
