@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
@@ -129,9 +130,11 @@ class HeapLog:
 
     @staticmethod
     def of(pid: int) -> HeapLog:
-        log = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as jstat writes
         interval = str(int(SAMPLE_SECONDS * 1_000))
-        return HeapLog(subprocess.Popen(["jstat", "-gc", str(pid), interval], stdout=log), log)
+        with tempfile.NamedTemporaryFile() as written:
+            jstat = subprocess.Popen(["jstat", "-gc", str(pid), interval], stdout=written)
+            # Opened again: the writer's place in the file is not the reader's.
+            return HeapLog(jstat, Path(written.name).open("rb"))
 
     def mark(self) -> None:
         """Forget what was written so far."""
@@ -141,6 +144,8 @@ class HeapLog:
         """The most that was in use since `mark`, in MiB, garbage included."""
         self.log.seek(0)
         head = self.log.readline().split()
+        if not head:
+            return 0.0  # it ended before it could be asked
         used = [head.index(name) for name in (b"S0U", b"S1U", b"EU", b"OU")]
         self.log.seek(max(self.begin, self.log.tell()))
         rows = [row for line in self.log if len(row := line.split()) == len(head)]

@@ -24,6 +24,16 @@ from headrace.settings.places import CHECKOUT, project_root
 SINGLE = frozenset({"--help", "-h", "--verbose", "-v", "--version", "--supervise", "--usage-error"})
 
 
+# Warm-up is most of what a JVM of a few minutes computes. C2 by its own thresholds compiles what
+# has run a hundred times, such as Spark's own code generator, and takes a core from the data.
+JVM = (
+    "-XX:+UseParallelGC",
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=6000",
+    "-XX:Tier4CompileThreshold=150000",
+)
+
+
 def defaults(settings: Settings, root: Path) -> dict[str, str]:
     """Spark settings for every job; ``--conf`` overrides each."""
     logging = next(
@@ -47,8 +57,14 @@ def defaults(settings: Settings, root: Path) -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.executorEnv.POLARS_MAX_THREADS": "1",
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC"
-        + (f" -Dlog4j2.configurationFile=file:{logging}" if logging else ""),
+        "spark.driver.extraJavaOptions": " ".join(
+            (
+                *JVM,
+                "-Duser.timezone=UTC",
+                *((f"-Dlog4j2.configurationFile=file:{logging}",) if logging else ()),
+            )
+        ),
+        "spark.executor.extraJavaOptions": " ".join((*JVM, "-Duser.timezone=UTC")),
     }
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import structlog
 
 from headrace.errors import OperatorError
+from headrace.jobs.outlet import Markers
 from headrace.jobs.target import JOB
-from headrace.kafka.client import Producer
-from headrace.kafka.kafka_python import KafkaPythonProducer
-from headrace.messages.headers import TYPE_MARKER, DeadLetter, cloud_event
 from headrace.messages.memberships import heartbeat_marker
 from headrace.spark.protocol import Report
 from headrace.store import Store
@@ -22,36 +19,12 @@ log = structlog.get_logger()
 Watch = Callable[[Report], None]
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetters:
-    """Sends rejected rows to the dead-letter topic from a Spark task."""
-
-    bootstrap: str
-    topic: str
-
-    def __call__(self, rows: Iterator[Any]) -> None:
-        """Send each row (reason, raw, topic, partition, offset) and wait for the broker."""
-        with KafkaPythonProducer(self.bootstrap) as producer:
-            for row in rows:
-                letter = DeadLetter(
-                    raw=bytes(row["raw"] or b""),
-                    reason=row["reason"],
-                    topic=row["topic"],
-                    partition=row["partition"],
-                    offset=row["offset"],
-                )
-                producer.send(self.topic, value=letter.raw, headers=letter.headers)
-            producer.flush()
-
-
 @dataclass(slots=True)
 class Reporter:
     """Tells the log, Postgres and, by a heartbeat in each partition, the loader of each batch."""
 
     store: Store
-    producer: Producer
-    memberships: str
-    partitions: int
+    markers: Markers
     watch: Watch | None = None
     _executing: str = field(default="", init=False)
 
@@ -69,15 +42,7 @@ class Reporter:
             "ends": header.ends,
         }
         log.info("batch", **details)
-        for partition in range(self.partitions):
-            self.producer.send(
-                self.memberships,
-                key=b"",
-                value=heartbeat_marker(header.n, header.now).encode(),
-                headers=cloud_event(TYPE_MARKER, f"{header.n}:{partition}"),
-                partition=partition,
-            )
-        self.producer.flush()
+        self.markers(heartbeat_marker(header.n, header.now), str(header.n))
         try:
             if self._executing != header.plan:
                 self.store.record_execution(JOB, header.plan, header.n)

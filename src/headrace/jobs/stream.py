@@ -12,7 +12,8 @@ from pathlib import Path
 import structlog
 
 from headrace.errors import OperatorError
-from headrace.jobs.reports import DeadLetters, Reporter, Watch
+from headrace.jobs.outlet import DeadLetters, Markers, Memberships
+from headrace.jobs.reports import Reporter, Watch
 from headrace.jobs.target import Target
 from headrace.kafka.confluent import ConfluentConsumer
 from headrace.kafka.kafka_python import KafkaPythonProducer
@@ -86,24 +87,22 @@ def stream(
         trigger_ms=job.trigger_ms,
     )
     where = checkpoint(settings.checkpoint_root, start.generation)
-    partitions = topic(MEMBERSHIPS).partitions
     course = Course.after(start)
     with KafkaPythonProducer(settings.kafka_bootstrap) as producer:
+        markers = Markers(producer, named[MEMBERSHIPS], topic(MEMBERSHIPS).partitions)
         around = Surroundings(
             lake=lake,
             log=OffsetLog(where),
             outlet=Outlet(
-                kafka={**kafka, "kafka.compression.type": "lz4", "kafka.acks": "all"},
-                memberships=named[MEMBERSHIPS],
-                segments=named[SEGMENTS],
-                dead_letters=DeadLetters(settings.kafka_bootstrap, named[DEAD]),
+                Memberships(settings.kafka_bootstrap, named[MEMBERSHIPS], named[SEGMENTS]),
+                DeadLetters(settings.kafka_bootstrap, named[DEAD]),
+                markers,
             ),
             events_topic=named[EVENTS],
             control_topic=named[CONTROL],
-            partitions=partitions,
             target=target,
             plan=plans.get,
-            report=Reporter(target.store, producer, named[MEMBERSHIPS], partitions, watch),
+            report=Reporter(target.store, markers, watch),
         )
         run_stream(
             open_rows(spark, inlet, start.starting_offsets),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 from headrace.messages.codec import BadMessage
@@ -20,9 +21,13 @@ TYPE_DEAD = "headrace.dead"
 
 def cloud_event(kind: str, identity: str, content_type: str = "application/json") -> Headers:
     """The headers that make a message a CloudEvent."""
+    return (("ce_id", identity.encode()), *_common(kind, content_type))
+
+
+@cache
+def _common(kind: str, content_type: str) -> Headers:
     return (
         ("ce_specversion", b"1.0"),
-        ("ce_id", identity.encode()),
         ("ce_source", SOURCE.encode()),
         ("ce_type", kind.encode()),
         ("content-type", content_type.encode()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from headrace.clock import Instant
 from headrace.messages.codec import decode_object, encode, identifier, need
@@ -27,7 +27,16 @@ class SegmentMember:
 
 def encode_segment(message: SegmentMember) -> bytes:
     """The message as JSON."""
-    return encode(asdict(message))
+    return encode(
+        {
+            "segment": message.segment,
+            "user": message.user,
+            "version": message.version,
+            "member": message.member,
+            "since": message.since,
+            "n": message.n,
+        }
+    )
 
 
 def decode_segment(raw: bytes | str | None) -> SegmentMember:

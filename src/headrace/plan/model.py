@@ -123,7 +123,7 @@ class JobParameters:
     partitions: int = 2
     buckets: int = 8
     driver_memory: str = "3g"
-    max_events_per_batch: int = 400_000
+    max_events_per_batch: int = 1_000_000
     due_limit: int = 100_000
     horizon_ms: int = 7 * DAY
     retention_ms: int = 1_095 * DAY

@@ -30,7 +30,7 @@ class Stream(_Branch):
     trigger_ms: int = Field(2_000, ge=100, description="Time between micro-batches")
     partitions: int = Field(2, ge=1, description="Shuffle partitions and parallel readers")
     buckets: int = Field(8, ge=1, description="Hash buckets of the profiles table")
-    max_events_per_batch: int = Field(400_000, ge=1, description="Events one micro-batch takes")
+    max_events_per_batch: int = Field(1_000_000, ge=1, description="Events one micro-batch takes")
     due_limit: int = Field(100_000, ge=1, description="Users due by time alone in one micro-batch")
     submit_arguments: tuple[str, ...] = Field(
         (), description="More arguments for spark-submit, such as --conf spark.ui.enabled=true"

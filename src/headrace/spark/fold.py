@@ -63,32 +63,6 @@ def kernel_events(rows: DataFrame, used_types: tuple[str, ...]) -> DataFrame:
     )
 
 
-def due_users(profiles: DataFrame, *, now: int, limit: int) -> DataFrame:
-    """Users whose state says that time alone may change something by ``now``, earliest first.
-
-    The newest row of a user is chosen before its ``next_due`` is looked at: an older row that
-    was due says nothing.
-    """
-    return _overdue(profiles, now).orderBy("next_due").limit(limit).select("user_id")
-
-
-def has_overdue_facts(profiles: DataFrame, *, now: int) -> bool:
-    """Is there a fact that still waits though its time has come, for want of a turn?"""
-    return bool(_overdue(profiles, now).where("pending IS NOT NULL").take(1))
-
-
-def _overdue(profiles: DataFrame, now: int) -> DataFrame:
-    candidates = profiles.where(F.col("next_due") <= now).select("user_id").distinct()
-    return (
-        profiles.select("user_id", "n", "next_due", "pending")
-        .join(candidates, "user_id", "left_semi")
-        .groupBy("user_id")
-        .agg(F.max_by(F.struct("next_due", "pending"), "n").alias("newest"))
-        .select("user_id", "newest.*")
-        .where(F.col("next_due") <= now)
-    )
-
-
 def advanced(
     events: DataFrame,
     state: DataFrame,

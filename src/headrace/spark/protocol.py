@@ -20,11 +20,10 @@ from headrace.messages.memberships import activation_marker
 from headrace.plan.diff import PlanDiff, bridge, diff
 from headrace.plan.model import Plan
 from headrace.spark.commits import Commit, newest_commit
+from headrace.spark.dues import Dues, has_overdue_facts
 from headrace.spark.fold import (
     advanced,
-    due_users,
     groups_for,
-    has_overdue_facts,
     kernel_events,
     write_profiles,
 )
@@ -32,13 +31,14 @@ from headrace.spark.handover import Backfill, drop_staging, staging
 from headrace.spark.header import GENERATION, Handover, Header, Preparation
 from headrace.spark.intake import append_events
 from headrace.spark.offsets import OffsetLog, PlannedBatch, TopicOffsets
-from headrace.spark.publish import Counts, Outlet, count_batch, publish, publish_marker
+from headrace.spark.publish import Counts, Outlet, count_batch, publish
 from headrace.spark.session import bind_transaction
 from headrace.spark.start import Start
 from headrace.spark.tables import Lake
 from headrace.spark.upkeep import compact_bucket, merge_small_files, vacuum
 
 COMPACT_EVERY = 4  # appending batches between two compactions of a bucket
+WORTH_COMPACTING = 200_000  # users; up to half as many superseded rows are no burden
 MERGE_EVERY = 64  # committing batches between two merges of small files
 VACUUM_EVERY = 900  # about half an hour at a trigger of 2 s
 
@@ -63,7 +63,6 @@ class Surroundings:
     outlet: Outlet
     events_topic: str
     control_topic: str
-    partitions: int
     # The plan to run, as Postgres says; True when control.v1 has just said that it changed.
     target: Callable[[bool], Plan]
     # A plan by its hash, from where it outlives Postgres being down.
@@ -79,9 +78,8 @@ class Course:
     newest: Header | None
     replay: Header | None
     batches: int = 0
-    # Known once the first batch has looked: a lower bound of the earliest due instant, and users.
-    state_is_known: bool = False
-    earliest_due: int | None = None
+    # Known once the first batch has looked.
+    dues: Dues | None = None
     users: int = 0
     # Since the last compaction: rows and commits appended; and the bucket it was.
     appended: int = 0
@@ -111,20 +109,21 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
     clock.lap("plan")
     parsed = _parse(rows, size, header, plan, course, around)
     clock.lap("intake")
-    due = _is_due(header.now, course, around, spark)
+    due = _due_users(header, plan, course, around, spark)
+    clock.lap("due")
     counts = Counts()
-    if size or due or header.handover is not None:
+    if size or due is not None or header.handover is not None:
         folded = _fold(spark, header, plan, parsed, due, course, around)
         clock.lap("fold")
         counts = count_batch(spark, lake, parsed, folded)
         clock.lap("count")
         publish(spark, lake, counts, around.outlet, parsed, folded)
         if header.handover is not None:
-            _publish_activation(spark, header, plan, around)
+            _publish_activation(header, plan, around)
         clock.lap("publish")
         _keep_up(spark, course, folded, plan, around)
     course.newest, course.replay, course.ends = header, None, planned.ends
-    _remember_due(course, counts, due, header, around, spark)
+    _remember_due(course, counts, header, around, spark)
     clock.lap("upkeep")
     pending = header.preparing.plan if header.preparing else None
     around.report(Report(header, counts, size, clock.seconds, pending))
@@ -232,19 +231,14 @@ def _parse(
     return commit
 
 
-def _is_due(now: int, course: Course, around: Surroundings, spark: SparkSession) -> bool:
-    if not course.state_is_known:
-        row = (
-            around.lake.read(spark, "profiles")
-            .agg(F.min("next_due").alias("due"), F.count_distinct("user_id").alias("users"))
-            .collect()[0]
-        )
-        course.earliest_due, course.users = row["due"], row["users"]
-        course.state_is_known = True
-    if course.earliest_due is None or course.earliest_due > now:
-        return False
+def _due_users(
+    header: Header, plan: Plan, course: Course, around: Surroundings, spark: SparkSession
+) -> DataFrame | None:
     profiles = around.lake.read(spark, "profiles")
-    return bool(due_users(profiles, now=now, limit=1).take(1))
+    if course.dues is None:
+        course.dues = Dues.of(profiles)
+        course.users = profiles.agg(F.count_distinct("user_id").alias("users")).collect()[0][0]
+    return course.dues.users(profiles, now=header.now, limit=plan.job.due_limit)
 
 
 def _fold(
@@ -252,13 +246,14 @@ def _fold(
     header: Header,
     plan: Plan,
     parsed: Commit | None,
-    due: bool,
+    due: DataFrame | None,
     course: Course,
     around: Surroundings,
 ) -> Commit:
-    lake = around.lake
+    lake, dues = around.lake, _dues(course)
     commit = _committed(course, header.n, "profiles", spark, around)
     if commit is not None:
+        dues.unknown()
         return commit
     profiles = lake.read(spark, "profiles")
     arrived = parsed.rows(verdict="accepted") if parsed else 0
@@ -269,6 +264,8 @@ def _fold(
     # When most users are touched it is cheaper to write everybody anew, which leaves the table
     # compact, than to pick out the touched ones; a hand-over looks at everybody in any case.
     whole = header.handover is not None or arrived >= course.users
+    if whole:
+        dues.everybody(header.now)
     change: PlanDiff | None = None
     groups = groups_for(arrived, plan.job.buckets)
     state = profiles
@@ -281,9 +278,9 @@ def _fold(
         groups = max(groups, groups_for(course.users, plan.job.buckets))
     elif not whole:
         touched = events.select("user_id")
-        if due:
-            touched = touched.union(due_users(profiles, now=header.now, limit=plan.job.due_limit))
-        state = profiles.join(touched.distinct(), "user_id", "left_semi")
+        if due is not None:
+            touched = touched.union(due)
+        state = profiles.join(touched, "user_id", "left_semi")
     rows = advanced(
         events,
         state,
@@ -305,42 +302,29 @@ def _fold(
     return commit
 
 
+def _dues(course: Course) -> Dues:
+    assert course.dues is not None, "known since this batch looked for due users"
+    return course.dues
+
+
 def _staging_table(header: Header) -> str:
     assert header.handover is not None
     return f"staging_{header.plan[:16]}_{header.handover.staged_before}"
 
 
-def _publish_activation(
-    spark: SparkSession, header: Header, plan: Plan, around: Surroundings
-) -> None:
+def _publish_activation(header: Header, plan: Plan, around: Surroundings) -> None:
     assert header.handover is not None
     replaced = header.handover.replaces
     old = around.plan(replaced).versions if replaced else {}
     marker = activation_marker(header.n, header.now, old=old, new=plan.versions)
-    publish_marker(spark, around.outlet, marker, around.partitions)
+    around.outlet.marker(marker, f"activate:{header.n}")
 
 
 def _remember_due(
-    course: Course,
-    counts: Counts,
-    due: bool,
-    header: Header,
-    around: Surroundings,
-    spark: SparkSession,
+    course: Course, counts: Counts, header: Header, around: Surroundings, spark: SparkSession
 ) -> None:
-    """Keep a lower bound of the earliest due instant, so that quiet batches scan nothing."""
-    known = [due for due in (course.earliest_due, counts.next_due) if due is not None]
-    course.earliest_due = min(known, default=None)
-    overdue = course.earliest_due is not None and course.earliest_due <= header.now
-    if overdue and not due:
-        # Only superseded rows are left behind the bound: look for the next instant ahead.
-        row = (
-            around.lake.read(spark, "profiles")
-            .where(F.col("next_due") > header.now)
-            .agg(F.min("next_due").alias("due"))
-            .collect()[0]
-        )
-        course.earliest_due = row["due"]
+    profiles = around.lake.read(spark, "profiles")
+    _dues(course).had_their_turn(profiles, now=header.now, next_due=counts.next_due)
 
 
 def _keep_up(
@@ -351,7 +335,8 @@ def _keep_up(
     if header.handover is not None and header.handover.staged_before is not None:
         drop_staging(spark, lake, _staging_table(header))
     buckets = plan.job.buckets
-    if course.appends >= COMPACT_EVERY or course.appended * 2 * buckets >= course.users > 0:
+    enough = max(course.users, WORTH_COMPACTING)
+    if course.appends >= COMPACT_EVERY or course.appended * 2 * buckets >= enough:
         # One bucket at a time: a full round leaves at most half as many superseded rows as users.
         if course.appends:
             course.bucket = (course.bucket + 1) % buckets

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, Protocol
 
+import orjson
+import pyarrow as pa
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from headrace.spark.commits import Commit, newest_commit
+from headrace.messages.segments import SegmentMember
+from headrace.spark.commits import Commit
 from headrace.spark.header import Header
 from headrace.spark.tables import Lake
 
-MESSAGE = (
-    "struct<user:string, n:bigint, at:bigint, changes:array<struct<id:string, segment:string,"
-    " version:int, change:string, reason:string, at:bigint, effective_at:bigint,"
-    " measures:map<string,string>>>>"
+# The columns of the table in the order of `Moves`.
+TRANSITIONS = (
+    "id string, user_id string, segment string, version int, change string, at bigint,"
+    " effective_at bigint, reason string, measures string, n bigint, day date"
 )
+KINDS = {"string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "date": pa.date32()}
+SCHEMA = pa.schema(
+    [(name, KINDS[kind]) for name, kind in (item.split() for item in TRANSITIONS.split(","))]
+)
+# Up to this many messages one task sends faster than two can be scheduled.
+ONE_TASK = 2_000
 
-DeadLetters = Callable[[Iterator[Row]], None]
+
+class Sender(Protocol):
+    """Sends messages from within a Spark task."""
+
+    def changes(self, user: str, n: int, text: str) -> None:
+        """One user's changes of batch ``n``, as memberships.v1 has them."""
+
+    def segment(self, member: SegmentMember, identity: str) -> None:
+        """The latest of one user and segment, from the transition of that id."""
+
+    def flush(self) -> None:
+        """Wait until the broker has everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """Where messages go: Kafka options for Spark's sink and the topics' names."""
+    """Where messages go. The first two travel to Spark's tasks; the last is called beside them."""
 
-    kafka: Mapping[str, str]
-    memberships: str
-    segments: str
-    # Sends rejected rows (reason, raw, topic, partition, offset) from wherever Spark calls it.
-    dead_letters: DeadLetters
+    open_sender: Callable[[], Sender]
+    # Sends rejected rows (reason, raw, topic, partition, offset).
+    dead_letters: Callable[[Iterator[Row]], None]
+    # Puts a marker (text, name) at the end of every partition of memberships.
+    marker: Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +89,6 @@ def count_batch(spark: SparkSession, lake: Lake, parsed: Commit | None, folded: 
     )
 
 
-def transitions(changed: DataFrame) -> DataFrame:
-    """Rows with a membership message in ``changes`` -> one row per transition."""
-    message = F.from_json("changes", MESSAGE).alias("message")
-    return (
-        changed.select(message)
-        .select("message.user", "message.n", F.explode("message.changes").alias("change"))
-        .select(
-            F.col("change.id").alias("id"),
-            F.col("user").alias("user_id"),
-            F.col("change.segment").alias("segment"),
-            F.col("change.version").alias("version"),
-            F.col("change.change").alias("change"),
-            F.col("change.at").alias("at"),
-            F.col("change.effective_at").alias("effective_at"),
-            F.col("change.reason").alias("reason"),
-            F.to_json("change.measures").alias("measures"),
-            "n",
-        )
-    )
-
-
 def publish(
     spark: SparkSession,
     lake: Lake,
@@ -98,43 +99,87 @@ def publish(
 ) -> None:
     """Send a committed batch on: transitions, memberships, segments, quarantine, dead letters."""
     if counts.messages:
-        _publish_changes(spark, lake, folded, outlet)
+        _publish_changes(spark, lake, counts, folded, outlet)
     if counts.quarantined and parsed is not None:
         _publish_rejected(spark, lake, parsed, outlet)
 
 
-def _publish_changes(spark: SparkSession, lake: Lake, folded: Commit, outlet: Outlet) -> None:
-    changed = (
-        folded.read(spark, lake, "profiles")
-        .where("changes IS NOT NULL")
-        .select("user_id", "n", "changes")
-    )
-    moved = transitions(changed).withColumn("day", F.to_date(F.timestamp_millis("at")))
-    _append(moved.coalesce(2), lake.path("transitions"), folded.header)
-    told = changed.select(
-        F.lit(outlet.memberships).alias("topic"),
-        F.col("user_id").alias("key"),
-        F.col("changes").alias("value"),
-        _headers("headrace.memberships", F.concat_ws(":", "n", "user_id")),
-    )
-    commit = newest_commit(spark, lake, "transitions")
-    assert commit is not None, "this batch has just committed to transitions"
-    latest = commit.read(spark, lake, "transitions").select(
-        F.lit(outlet.segments).alias("topic"),
-        F.concat_ws("/", "segment", "user_id").alias("key"),
-        F.to_json(
-            F.struct(
-                "segment",
-                F.col("user_id").alias("user"),
-                "version",
-                (F.col("change") == "enter").alias("member"),
-                F.col("effective_at").alias("since"),
-                "n",
+def _publish_changes(
+    spark: SparkSession, lake: Lake, counts: Counts, folded: Commit, outlet: Outlet
+) -> None:
+    """Send each message and append its transitions, in one pass.
+
+    The broker has all messages before the append commits. So a replay finds it committed and
+    skips both, or it sends them again.
+    """
+    open_sender = outlet.open_sender
+    changed = folded.read(spark, lake, "profiles").where("changes IS NOT NULL")
+
+    def send_and_list(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        sender = open_sender()
+        for batch in batches:
+            moves = Moves()
+            for text in batch["changes"].to_pylist():
+                message = orjson.loads(text)
+                sender.changes(message["user"], message["n"], text)
+                for member, identity in moves.of(message):
+                    sender.segment(member, identity)
+            yield moves.batch()
+        sender.flush()
+
+    tasks = 1 if counts.messages < ONE_TASK else 2
+    moved = changed.select("changes").coalesce(tasks).mapInArrow(send_and_list, TRANSITIONS)
+    _append(moved, lake.path("transitions"), folded.header)
+
+
+@dataclass(slots=True)
+class Moves:
+    """Rows of ``transitions``, gathered column by column from the messages that tell of them."""
+
+    columns: tuple[list[Any], ...] = field(default_factory=lambda: tuple([] for _ in SCHEMA))
+    _days: dict[int, date] = field(default_factory=dict)
+
+    def of(self, message: dict[str, Any]) -> Iterator[tuple[SegmentMember, str]]:
+        """Note each transition of a message; gives the membership it leaves, and its id."""
+        user, n = message["user"], message["n"]
+        append = [column.append for column in self.columns]
+        for change in message["changes"]:
+            row = (
+                change["id"],
+                user,
+                change["segment"],
+                change["version"],
+                change["change"],
+                change["at"],
+                change["effective_at"],
+                change["reason"],
+                orjson.dumps(change["measures"]).decode(),
+                n,
+                self._day(change["at"]),
             )
-        ).alias("value"),
-        _headers("headrace.segments", F.col("id")),
-    )
-    _send(told.unionByName(latest), outlet)
+            for put, value in zip(append, row, strict=True):
+                put(value)
+            member = SegmentMember(
+                segment=change["segment"],
+                user=user,
+                version=change["version"],
+                member=change["change"] == "enter",
+                since=change["effective_at"],
+                n=n,
+            )
+            yield member, change["id"]
+
+    def _day(self, at: int) -> date:
+        if at not in self._days:  # one per batch
+            self._days[at] = datetime.fromtimestamp(at / 1000, UTC).date()
+        return self._days[at]
+
+    def batch(self) -> pa.RecordBatch:
+        """The rows as Arrow."""
+        return pa.record_batch(
+            [pa.array(of, kind.type) for of, kind in zip(self.columns, SCHEMA, strict=True)],
+            schema=SCHEMA,
+        )
 
 
 def _publish_rejected(spark: SparkSession, lake: Lake, parsed: Commit, outlet: Outlet) -> None:
@@ -146,38 +191,6 @@ def _publish_rejected(spark: SparkSession, lake: Lake, parsed: Commit, outlet: O
     day = F.to_date(F.timestamp_millis("at"))
     _append(rejected.withColumn("day", day), lake.path("quarantine"), parsed.header)
     rejected.foreachPartition(outlet.dead_letters)
-
-
-def publish_marker(spark: SparkSession, outlet: Outlet, marker: str, partitions: int) -> None:
-    """Put ``marker`` at the end of every partition of memberships, behind all of batch n."""
-    rows = spark.range(partitions).select(
-        F.lit(outlet.memberships).alias("topic"),
-        F.col("id").cast("int").alias("partition"),
-        F.lit("").alias("key"),
-        F.lit(marker).alias("value"),
-        _headers("headrace.marker", F.concat_ws(":", F.lit("activate"), "id")),
-    )
-    _send(rows, outlet)
-
-
-def _headers(kind: str, identity):  # type: ignore[no-untyped-def]  # a Column in and out
-    pairs = {
-        "ce_specversion": F.lit("1.0"),
-        "ce_id": identity,
-        "ce_source": F.lit("headrace"),
-        "ce_type": F.lit(kind),
-        "content-type": F.lit("application/json"),
-    }
-    return F.array(
-        *(
-            F.struct(F.lit(key).alias("key"), F.encode(value, "UTF-8").alias("value"))
-            for key, value in pairs.items()
-        )
-    ).alias("headers")
-
-
-def _send(rows: DataFrame, outlet: Outlet) -> None:
-    rows.write.format("kafka").options(**outlet.kafka).option("includeHeaders", "true").save()
 
 
 def _append(rows: DataFrame, path: str, header: Header) -> None:
