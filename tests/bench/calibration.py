@@ -21,9 +21,18 @@ FEW = 10  # rules: so few must be drawn among the ones that can hold for many us
 PLAIN = (0.90, 0.999)
 
 
-def draw_rules(ranked: Ranked, events: int, count: int, *, seed: int, plain: bool = False) -> Rules:
+def draw_rules(
+    ranked: Ranked,
+    events: int,
+    count: int,
+    *,
+    seed: int,
+    plain: bool = False,
+    before: Ranked | None = None,
+) -> Rules:
     """``count`` rules with thresholds at quantiles, scaled together to the wanted yield.
 
+    The yield is that of ``events`` events which lead from ``before`` (nothing) to ``ranked``.
     ``plain`` takes quantiles between 90 and 99.9 % as they come.
     """
     random = np.random.default_rng((seed, count))
@@ -40,6 +49,8 @@ def draw_rules(ranked: Ranked, events: int, count: int, *, seed: int, plain: boo
         levels = np.clip(1.0 - middle * jitter, 0.0, 1.0)
         tried = _rules(ranked, left[sample], right[sample], levels[:, sample])
         reached = len(truth.members(ranked, tried))
+        if before is not None:
+            reached -= len(truth.members(before, tried))
         low, high = (middle, high) if reached < wanted else (low, middle)
     return _counted(ranked, _rules(ranked, left, right, levels))
 

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import report
 from calibration import draw_rules
 from drain import Drained, drain
@@ -23,7 +24,7 @@ from rivals import by_hand, evaluate, write_files
 from stage import ROOT, Stage, machine
 from topic import Filled, fill
 from truth import Ranked, measures
-from workload import Events, Rules, draw_events
+from workload import Events, Rules, draw_events, draw_traffic
 
 from headrace.messages.topics import EVENTS
 
@@ -131,9 +132,21 @@ class Bench:
         )
 
     def latencies(self) -> None:
-        """Steady traffic on the stream that has just drained."""
+        """Steady traffic on the stream that has just drained, by rules it has the same yield for.
+
+        By the drain's rules it would have far more: a month's worth of events in minutes.
+        """
         last: Drained = self.found.drained[-1]
+        now = time.time_ns() // 1_000_000
+        table = measures(self.events, now)
         for seed, rate in enumerate((STEADY_RATE, round(last.rate / 2, -2))):
+            count, users = int(rate * STEADY_SECONDS), self.events.users
+            traffic = draw_traffic(np.random.default_rng(seed), count=count, users=users, now=now)
+            before, table = table, table + measures(traffic, now)
+            rules = draw_rules(
+                Ranked.of(table), count, last.rules, seed=seed, before=Ranked.of(before)
+            )
+            self.stage.exchange(rules)
             row = latency(
                 self.stage,
                 rate=int(rate),

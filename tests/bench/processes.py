@@ -132,7 +132,9 @@ class HeapLog:
     def of(pid: int) -> HeapLog:
         interval = str(int(SAMPLE_SECONDS * 1_000))
         with tempfile.NamedTemporaryFile() as written:
-            jstat = subprocess.Popen(["jstat", "-gc", str(pid), interval], stdout=written)
+            jstat = subprocess.Popen(
+                ["jstat", "-gc", str(pid), interval], stdout=written, stderr=subprocess.DEVNULL
+            )
             # Opened again: the writer's place in the file is not the reader's.
             return HeapLog(jstat, Path(written.name).open("rb"))
 

@@ -22,6 +22,7 @@ from headrace import embedded
 from headrace.clock import DAY
 from headrace.embedded.children import Children
 from headrace.jobs.batch_log import LoggedBatch, covers, logged_batches
+from headrace.jobs.target import JOB
 from headrace.kafka.confluent import ConfluentConsumer
 from headrace.kafka.kafka_python import KafkaPythonAdmin
 from headrace.messages.topics import EVENTS, MEMBERSHIPS, TOPICS
@@ -116,6 +117,20 @@ class Stage:
         store = Store(self.settings.postgres_url.get_secret_value(), self.settings.namespace)
         publish(store, self.settings, RuleSet(catalog, segments), author="bench", reason="bench")
         store.close()
+
+    def exchange(self, rules: Rules) -> None:
+        """Make ``rules`` the active ones under the running stream; wait until Redis has them."""
+        self.publish(rules)
+        store = Store(self.settings.postgres_url.get_secret_value(), self.settings.namespace)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (running := store.running_plan(JOB)) is None or (
+            running.plan_hash != store.target_hash(JOB)
+        ):
+            if time.monotonic() > deadline:
+                raise Stuck(f"the rules were not taken; see {self.children.log_file(STREAM)}")
+            time.sleep(0.5)
+        store.close()
+        self.await_drained(self.ends())
 
     def start(self) -> None:
         """Start the loader and the streaming job."""

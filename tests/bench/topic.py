@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import confluent_kafka
 import numpy as np
-from workload import PARTITIONS, TYPES, Events, encode
+from workload import PARTITIONS, Events, draw_traffic, encode
 
 TICK_SECONDS = 0.05
 
@@ -67,24 +67,13 @@ def feed(bootstrap: str, topic: str, *, rate: int, seconds: float, users: int, s
     Falling behind is caught up at once, so that the mean rate holds.
     """
     random = np.random.default_rng(seed)
-    chances = np.cumsum(1.0 / np.arange(1, users + 1) ** 0.6)
     producer = _producer(bootstrap)
     started, sent = time.monotonic(), 0
     while (passed := time.monotonic() - started) < seconds:
         count = int(passed * rate) - sent
         if count > 0:
             now = time.time_ns() // 1_000_000
-            ranks = np.searchsorted(chances, random.random(count) * chances[-1])
-            user = np.minimum(ranks, users - 1).astype(np.int64)
-            events = Events(
-                user=user,
-                type=random.integers(0, len(TYPES), size=count),
-                cents=np.maximum(1, random.lognormal(3.4, 1.0, size=count) * 100).astype(np.int64),
-                ts=np.full(count, now),
-                partition=user % PARTITIONS,
-                offset=np.zeros(count, dtype=np.int64),
-                users=users,
-            )
+            events = draw_traffic(random, count=count, users=users, now=now)
             for rows in encode(events, prefix=f"f{seed}-{sent}"):
                 _send(producer, topic, rows)
             sent += count

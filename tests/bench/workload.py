@@ -81,6 +81,22 @@ def draw_events(*, seed: int, end: int, scale: float = 1.0) -> Events:
     )
 
 
+def draw_traffic(random: np.random.Generator, *, count: int, users: int, now: int) -> Events:
+    """``count`` events of the instant ``now`` by the same users, types and amounts."""
+    chances = np.cumsum(1.0 / np.arange(1, users + 1) ** 0.6)
+    ranks = np.searchsorted(chances, random.random(count) * chances[-1])
+    user = np.minimum(ranks, users - 1).astype(np.int64)
+    return Events(
+        user=user,
+        type=random.integers(0, len(TYPES), size=count),
+        cents=np.maximum(1, random.lognormal(3.4, 1.0, size=count) * 100).astype(np.int64),
+        ts=np.full(count, now),
+        partition=user % PARTITIONS,
+        offset=np.zeros(count, dtype=np.int64),
+        users=users,
+    )
+
+
 def user_name(number: int) -> str:
     """The id of a user; `user_number` is its inverse."""
     return f"u{number:06d}"
