@@ -38,12 +38,16 @@ class Table:
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
+# A checkpoint of the log takes as long as a small batch: not after every tenth.
+CHECKPOINTS = {"delta.checkpointInterval": "50"}
 KEEP_A_WEEK = {
+    **CHECKPOINTS,
     "delta.deletedFileRetentionDuration": "interval 7 days",
     "delta.logRetentionDuration": "interval 7 days",
 }
 # Every batch appends here and upkeep rewrites: a week of removed files would be the whole disk.
 KEEP_SHORTLY = {
+    **CHECKPOINTS,
     "delta.deletedFileRetentionDuration": "interval 1 hour",
     "delta.logRetentionDuration": "interval 1 day",
 }
