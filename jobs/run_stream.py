@@ -14,11 +14,13 @@ parser.add_argument(
     action="store_true",
     help="go on at the first offsets Kafka still has: docs/runbooks/offsets-lost.md",
 )
+parser.add_argument("--metrics-port", type=int, help="serve Prometheus metrics on this port")
 arguments = parser.parse_args()
 
 run_process(
     lambda: run(
         load_settings(arguments.target, flags={"home": arguments.home}),
         accept_loss=arguments.accept_loss,
+        metrics_port=arguments.metrics_port,
     )
 )

@@ -11,6 +11,7 @@ from headrace.settings import load_settings
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--home", help="data folder; default .headrace or HEADRACE_HOME")
 parser.add_argument("--target", help="settings of conf/TARGET.toml; default local")
+parser.add_argument("--metrics-port", type=int, help="serve Prometheus metrics on this port")
 arguments = parser.parse_args()
 
 stop = threading.Event()
@@ -21,5 +22,6 @@ run_process(
         load_settings(arguments.target, flags={"home": arguments.home}),
         stop,
         target=arguments.target,
+        metrics_port=arguments.metrics_port,
     )
 )

@@ -15,6 +15,7 @@ from headrace.kafka.client import Record
 from headrace.kafka.confluent import ConfluentConsumer, ConfluentProducer
 from headrace.kafka.kafka_python import KafkaPythonAdmin
 from headrace.messages.topics import EVENTS, in_namespace
+from headrace.metrics import Metrics
 from headrace.plan.model import Plan
 from headrace.rules.folder import load_rules
 from headrace.rules.reference import reference_members
@@ -44,6 +45,7 @@ class Deployment:
     lines: list[bytes] = field(default_factory=list)
     sent: int = 0
     reports: list[Report] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=Metrics)
 
     @classmethod
     @contextmanager
@@ -106,6 +108,7 @@ class Deployment:
             self.settings,
             stopping=lambda: done or time.monotonic() > deadline,
             watch=watch,
+            metrics=self.metrics,
         )
         assert done, f"not so within {PATIENCE_SECONDS} s: {self.reports[-3:]}"
         return self.last

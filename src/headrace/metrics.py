@@ -7,7 +7,7 @@ own numbers under ``/metrics``, and every other process may serve its own on a p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -24,22 +24,15 @@ CounterName: TypeAlias = Literal[
     "headrace_events_total",
     # Accepted events that had been accepted before, and count once.
     "headrace_duplicates_total",
-    # Rejected events, by reason code.
-    "headrace_rejections_total",
-    # Transitions published, by change (enter, exit) and reason.
-    "headrace_transitions_total",
-    # Micro-batches that ended, by outcome: done, replayed, failed.
-    "headrace_batches_total",
-    # Event ids forgotten before the horizon because a user had too many: duplicates may pass.
-    "headrace_ids_lost_total",
+    # Messages published to memberships.v1: users whose memberships or traits changed.
+    "headrace_changed_users_total",
     # Messages the loader has read, by outcome: applied, stale, broken.
     "headrace_loaded_messages_total",
-    # Launches of a job by the watcher, by job.
+    # Launches of the streaming job by the watcher, and ends of it that nobody asked for.
     "headrace_launches_total",
+    "headrace_crashes_total",
     # HTTP answers, by route and status.
     "headrace_http_requests_total",
-    # Errors that a loop survived, by process.
-    "headrace_errors_total",
 ]
 
 GaugeName: TypeAlias = Literal[
@@ -47,20 +40,16 @@ GaugeName: TypeAlias = Literal[
     "headrace_freshness_seconds",
     # Messages of memberships.v1 the loader has not applied yet.
     "headrace_loader_lag_messages",
-    # Events of events.v1 the stream has not read yet.
-    "headrace_stream_lag_events",
-    # Users whose due instant has passed and who wait for a batch.
-    "headrace_due_users",
+    # Instant of the stream's newest batch, as seconds since 1970.
+    "headrace_batch_timestamp_seconds",
     # Users in a segment, by segment.
     "headrace_segment_members",
-    # Files of a Delta table, by table; without compaction it only grows.
-    "headrace_table_files",
-    # 1 while a job's process lives, by job.
+    # 1 while the streaming job's process lives.
     "headrace_job_up",
 ]
 
 HistogramName: TypeAlias = Literal[
-    # Seconds of one micro-batch, from its trigger to its last publication.
+    # Seconds of one micro-batch, by step.
     "headrace_batch_seconds",
     # Seconds to answer an HTTP request, by route.
     "headrace_http_seconds",
@@ -72,16 +61,10 @@ Metric: TypeAlias = Counter | Gauge | Histogram
 
 LABELS: Mapping[str, tuple[str, ...]] = {
     "headrace_events_total": ("verdict",),
-    "headrace_rejections_total": ("reason",),
-    "headrace_transitions_total": ("change", "reason"),
-    "headrace_batches_total": ("outcome",),
     "headrace_loaded_messages_total": ("outcome",),
-    "headrace_launches_total": ("job",),
     "headrace_http_requests_total": ("route", "status"),
-    "headrace_errors_total": ("process",),
     "headrace_segment_members": ("segment",),
-    "headrace_table_files": ("table",),
-    "headrace_job_up": ("job",),
+    "headrace_batch_seconds": ("step",),
     "headrace_http_seconds": ("route",),
 }
 
@@ -134,8 +117,3 @@ class Metrics:
                 metric = kind(name, name, labels, registry=self._registry)
             self._metrics[name] = metric
         return metric
-
-
-NAMES: frozenset[str] = frozenset(
-    get_args(CounterName) + get_args(GaugeName) + get_args(HistogramName)
-)

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import orjson
 import pytest
+import yaml
 from chispa import assert_df_equality
+from jsonschema import Draft202012Validator
 from pyspark.sql import functions as F
 
 from deployment import Deployment
 from headrace.jobs.shop import Shop
 from headrace.messages.memberships import Activation, UserChanges, decode_membership
-from headrace.messages.topics import DEAD, MEMBERSHIPS, SEGMENTS
+from headrace.messages.topics import CONTROL, DEAD, EVENTS, MEMBERSHIPS, SEGMENTS
 from headrace.spark import protocol
 from headrace.spark.evaluate import state_members
 from headrace.spark.header import GENERATION
@@ -69,6 +71,10 @@ def test_every_event_is_accepted_a_repeat_or_quarantined_and_members_are_the_ora
         assert counts.quarantined == kinds["garbage"]
     assert deployment.members() == deployment.expected()
     assert len(deployment.members()) > 100
+    told = deployment.metrics.text().decode()
+    garbage = f'headrace_events_total{{verdict="rejected"}} {float(kinds["garbage"])}'
+    assert garbage in told.splitlines()
+    assert f"headrace_duplicates_total {float(kinds['duplicate'])}" in told.splitlines()
 
 
 def test_rejected_events_are_kept_whole_with_their_reason_and_place(
@@ -128,6 +134,22 @@ def test_messages_add_up_to_the_members_and_carry_deterministic_ids(deployment: 
         value = orjson.loads(record.value or b"")
         latest[value["segment"], value["user"]] = value["member"]
     assert {member for member, is_in in latest.items() if is_in} == held
+
+
+def test_every_message_is_one_that_the_published_contract_knows(deployment: Deployment):
+    document = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text())
+    dead = {record.value for record in deployment.read(DEAD)}
+    for name in (EVENTS, CONTROL, MEMBERSHIPS, SEGMENTS):
+        payloads = [
+            document["components"]["messages"][part["$ref"].rpartition("/")[2]]["payload"]
+            for part in document["channels"][name]["messages"].values()
+        ]
+        contract = Draft202012Validator({"anyOf": payloads, "components": document["components"]})
+        values = {record.value for record in deployment.read(name)} - dead
+        assert values, name
+        for value in values:
+            problems = [error.message for error in contract.iter_errors(orjson.loads(value))]
+            assert not problems, (name, value, problems)
 
 
 def test_users_leave_by_time_alone_on_a_silent_topic(deployment: Deployment, spark: Session):
@@ -241,6 +263,28 @@ def test_events_stand_once_in_the_table_whatever_died(deployment: Deployment, sp
     assert rows.count() == deployment.sent
     moved = deployment.lake.read(spark, "transitions")
     assert moved.count() == moved.select("id").distinct().count()
+
+
+def test_upkeep_merges_and_vacuums_every_table_and_changes_no_membership(
+    deployment: Deployment, spark: Session, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(protocol, "MERGE_EVERY", 1)
+    monkeypatch.setattr(protocol, "VACUUM_EVERY", 1)
+    monkeypatch.setattr(protocol, "COMPACT_EVERY", 1)
+    before = {
+        name: row_count(deployment, spark, name) for name in ("events", "transitions", "quarantine")
+    }
+    deployment.send(message.value for message in Shop(seed=5, users=3, start=now()).history(20))
+    deployment.run()
+    for name, rows in before.items():
+        assert row_count(deployment, spark, name) >= rows
+        done = {row["operation"] for row in deployment.lake.delta(spark, name).history().collect()}
+        assert {"OPTIMIZE", "VACUUM END"} <= done, name
+    assert deployment.members() == deployment.expected()
+
+
+def row_count(deployment: Deployment, spark: Session, name: str) -> int:
+    return deployment.lake.read(spark, name).count()
 
 
 def test_a_lost_checkpoint_begins_a_new_generation_and_counts_nothing_twice(

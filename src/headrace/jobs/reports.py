@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, field
 
 import structlog
 
+from headrace.clock import SECOND
 from headrace.errors import OperatorError
 from headrace.jobs.outlet import Markers
 from headrace.jobs.target import JOB
 from headrace.messages.memberships import heartbeat_marker
+from headrace.metrics import Metrics
 from headrace.spark.protocol import Report
 from headrace.store import Store
 
@@ -26,6 +28,7 @@ class Reporter:
     store: Store
     markers: Markers
     watch: Watch | None = None
+    metrics: Metrics = field(default_factory=Metrics)
     _executing: str = field(default="", init=False)
 
     def __call__(self, done: Report) -> None:
@@ -42,6 +45,7 @@ class Reporter:
             "ends": header.ends,
         }
         log.info("batch", **details)
+        self._count(done)
         self.markers(heartbeat_marker(header.n, header.now), str(header.n))
         try:
             if self._executing != header.plan:
@@ -52,3 +56,14 @@ class Reporter:
             log.warning("postgres is away, progress is not recorded", error=str(error))
         if self.watch is not None:
             self.watch(done)
+
+    def _count(self, done: Report) -> None:
+        counts = done.counts
+        stored = counts.accepted + counts.duplicates
+        self.metrics.count("headrace_events_total", stored, verdict="accepted")
+        self.metrics.count("headrace_events_total", counts.quarantined, verdict="rejected")
+        self.metrics.count("headrace_duplicates_total", counts.duplicates)
+        self.metrics.count("headrace_changed_users_total", counts.messages)
+        self.metrics.set("headrace_batch_timestamp_seconds", done.header.now / SECOND)
+        for step, seconds in done.seconds.items():
+            self.metrics.observe("headrace_batch_seconds", seconds, step=step)

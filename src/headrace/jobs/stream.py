@@ -26,6 +26,7 @@ from headrace.messages.topics import (
     in_namespace,
     topic,
 )
+from headrace.metrics import Metrics
 from headrace.settings import Settings
 from headrace.spark.offsets import OffsetLog
 from headrace.spark.plans import KeptPlans
@@ -40,7 +41,7 @@ from headrace.store import Store
 log = structlog.get_logger()
 
 
-def run(settings: Settings, *, accept_loss: bool = False) -> None:
+def run(settings: Settings, *, accept_loss: bool = False, metrics_port: int | None = None) -> None:
     """Run the streaming job until SIGTERM or SIGINT; returns after a batch, never inside one."""
     stopping = threading.Event()
     lock = lock_tables(settings.home)
@@ -48,7 +49,10 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
     # After Spark, which has put its own handlers in place by now.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    stream(spark, settings, stopping=stopping.is_set, accept_loss=accept_loss)
+    metrics = Metrics()
+    if metrics_port is not None:
+        metrics.serve(metrics_port)
+    stream(spark, settings, stopping=stopping.is_set, accept_loss=accept_loss, metrics=metrics)
     spark.stop()
     os.close(lock)
 
@@ -60,6 +64,7 @@ def stream(
     stopping: Callable[[], bool],
     watch: Watch | None = None,
     accept_loss: bool = False,
+    metrics: Metrics | None = None,
 ) -> None:
     """Put the parts together and run batches until ``stopping``; ``watch`` hears of each.
 
@@ -102,7 +107,7 @@ def stream(
             control_topic=named[CONTROL],
             target=target,
             plan=plans.get,
-            report=Reporter(target.store, markers, watch),
+            report=Reporter(target.store, markers, watch, metrics or Metrics()),
         )
         run_stream(
             open_rows(spark, inlet, start.starting_offsets),

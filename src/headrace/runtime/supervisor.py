@@ -24,6 +24,7 @@ from pathlib import Path
 import structlog
 
 from headrace.errors import OperatorError
+from headrace.metrics import Metrics
 from headrace.runtime.backoff import Backoff
 from headrace.runtime.publication import JOB
 from headrace.runtime.writer import Writer, Writers
@@ -68,6 +69,7 @@ def supervise(
     target: str | None = None,
     command: tuple[Sequence[str], Path] | None = None,
     timings: Timings | None = None,
+    metrics_port: int | None = None,
 ) -> None:
     """Run until ``stop`` is set; then end the job and give the lease back.
 
@@ -79,6 +81,8 @@ def supervise(
         command=command or launch_command(settings, target),
         timings=timings or Timings(),
     )
+    if metrics_port is not None:
+        supervisor.metrics.serve(metrics_port)
     thread = threading.Thread(target=supervisor.run, args=(stop,), name="supervise", daemon=True)
     thread.start()
     stop.wait()
@@ -108,6 +112,7 @@ class Supervisor:
     settled: bool = False
     untold: deque[Callable[[], None]] = field(default_factory=deque)
     ending: threading.Lock = field(default_factory=threading.Lock)
+    metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
         self.backoff = self.timings.backoff
@@ -135,6 +140,7 @@ class Supervisor:
     def step(self) -> None:
         """One look at the child, one at Postgres, and what follows from both."""
         self.watch()
+        self.metrics.set("headrace_job_up", float(self.writer is not None))
         self.keep_lease()
         self.tell()
         if not self.leased or time.monotonic() < self.not_before:
@@ -193,6 +199,7 @@ class Supervisor:
             self.untold.append(partial(self.store.end_progress, number, self._failure()))
             raise
         self.writer = writer
+        self.metrics.count("headrace_launches_total")
         log.info("launched", launch=number, pid=writer.record.pid, log=writer.record.log)
         details = {
             "host": socket.gethostname(),
@@ -221,6 +228,7 @@ class Supervisor:
         self.writers.end(writer)  # a dead launcher may leave a live driver
         self.backoff = self.backoff.after(ran)
         self.not_before = time.monotonic() + self.backoff.wait
+        self.metrics.count("headrace_crashes_total")
         log.warning(
             "the streaming job ended",
             launch=writer.launch,

@@ -40,7 +40,7 @@ class Stream(_Branch):
 class Retention(_Branch):
     """How long things are kept."""
 
-    events_days: int = Field(1_095, ge=1, description="Older events are rejected and vacuumed")
+    events_days: int = Field(1_095, ge=1, description="Older events are rejected")
     horizon_days: int = Field(7, ge=1, description="A repeated event id is noticed this long")
 
 

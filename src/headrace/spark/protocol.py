@@ -34,7 +34,7 @@ from headrace.spark.offsets import OffsetLog, PlannedBatch, TopicOffsets
 from headrace.spark.publish import Counts, Outlet, count_batch, publish
 from headrace.spark.session import bind_transaction
 from headrace.spark.start import Start
-from headrace.spark.tables import Lake
+from headrace.spark.tables import TABLES, Lake
 from headrace.spark.upkeep import compact_bucket, merge_small_files, vacuum
 
 COMPACT_EVERY = 4  # appending batches between two compactions of a bucket
@@ -352,7 +352,8 @@ def _keep_up(
         for name in ("events", "transitions", "quarantine"):
             merge_small_files(spark, lake, name)
     if course.batches % VACUUM_EVERY == 0:
-        vacuum(spark, lake, "profiles")
+        for name in TABLES:
+            vacuum(spark, lake, name)
 
 
 class _Laps:
