@@ -6,6 +6,7 @@ the rules at hand, ids repeat, join and get deleted. Everything generated passes
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,9 +25,11 @@ from headrace.rules.model import (
     Compare,
     Condition,
     Ever,
+    InSegment,
     Measure,
     Not,
     Property,
+    Sample,
     Segment,
     Trait,
     Window,
@@ -114,10 +117,41 @@ class Case:
 def cases(draw: DrawFn, catalog: Catalog = CATALOG, at: int = AT) -> Case:
     """Segments with a history around their edges."""
     rules = draw(st.lists(segments(catalog), min_size=1, max_size=4))
-    named = tuple(_renamed(rule, f"s{i}") for i, rule in enumerate(rules))
+    named: tuple[Segment, ...] = ()
+    for number, rule in enumerate(rules):
+        named += (_renamed(_referring(rule, draw(_references(number))), f"s{number}"),)
     history = draw(histories(catalog, named, at))
     garbage = draw(st.lists(st.sampled_from(GARBAGE), max_size=2))
     return Case(named, tuple(draw(st.permutations(to_lines(history) + garbage))), at)
+
+
+def _references(number: int) -> SearchStrategy[Condition | None]:
+    """Sometimes a reference to one of the rules before the one of that number."""
+    if not number:
+        return st.none()
+    earlier = st.integers(0, number - 1).map(lambda other: InSegment(f"s{other}"))
+    return st.none() | earlier | earlier.map(Not)
+
+
+def _referring(rule: Segment, reference: Condition | None) -> Segment:
+    if reference is None:
+        return rule
+    return dataclasses.replace(rule, condition=AnyOf((reference, Not(rule.condition))))
+
+
+def inlined(condition: Condition, rules: Sequence[Segment]) -> Condition:
+    """``condition`` with what its references stand for in their places."""
+    match condition:
+        case InSegment(segment):
+            return inlined(next(one.condition for one in rules if one.id == segment), rules)
+        case AllOf(parts):
+            return AllOf(tuple(inlined(part, rules) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(inlined(part, rules) for part in parts))
+        case Not(part):
+            return Not(inlined(part, rules))
+        case _:
+            return condition
 
 
 def segments(catalog: Catalog = CATALOG) -> SearchStrategy[Segment]:
@@ -127,10 +161,16 @@ def segments(catalog: Catalog = CATALOG) -> SearchStrategy[Segment]:
 
 def conditions(catalog: Catalog = CATALOG) -> SearchStrategy[Condition]:
     """Logic over measures and traits."""
-    return _logic(st.one_of(_measure_compares(catalog), _trait_compares(catalog)), 5)
+    return _logic(st.one_of(_measure_compares(catalog), _trait_compares(catalog), samples()), 5)
 
 
-def _logic(leaves: SearchStrategy[Compare], most: int) -> SearchStrategy[Condition]:
+def samples() -> SearchStrategy[Condition]:
+    """Parts of all users, by two salts."""
+    percents = st.sampled_from(tuple(map(Decimal, ("0.01", "12.5", "50", "99.99", "100"))))
+    return st.builds(Sample, percents, st.sampled_from(("", "spring")))
+
+
+def _logic(leaves: SearchStrategy[Condition], most: int) -> SearchStrategy[Condition]:
     return st.recursive(
         leaves,
         lambda part: st.one_of(

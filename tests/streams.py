@@ -31,9 +31,11 @@ from headrace.rules.model import (
     Compare,
     Condition,
     Ever,
+    InSegment,
     Measure,
     Not,
     Property,
+    Sample,
     Segment,
     Trait,
     Within,
@@ -85,6 +87,8 @@ def dense(random: Random) -> Case:
     """Few users, many events, thresholds that they keep stepping over."""
 
     def leaf() -> Condition:
+        if random.random() < 0.1:
+            return Sample(Decimal(random.choice((20, 50, 80))), random.choice(("", "spring")))
         if random.random() < 0.2:
             return random.choice(
                 [
@@ -121,7 +125,13 @@ def dense(random: Random) -> Case:
         parts = tuple(tree(depth - 1) for _ in range(random.randint(1, 3)))
         return AllOf(parts) if kind < 0.55 else AnyOf(parts) if kind < 0.8 else Not(parts[0])
 
-    rules = tuple(Segment(id=f"s{i}", condition=tree(2)) for i in range(random.randint(1, 6)))
+    def rule(number: int) -> Segment:
+        own = tree(2)
+        if number and random.random() < 0.3:
+            own = AllOf((own, Not(InSegment(f"s{random.randrange(number)}"))))
+        return Segment(id=f"s{number}", condition=own)
+
+    rules = tuple(rule(number) for number in range(random.randint(1, 6)))
     near = [one for one in edges(rules, AT) if AT - 40 * DAY < one <= AT]
     lines = []
     for number in range(random.randint(5, 50)):

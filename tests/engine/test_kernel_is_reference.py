@@ -13,8 +13,9 @@ from headrace.engine.evaluate import evaluate
 from headrace.engine.history import stage
 from headrace.plan.diff import bridge, diff
 from headrace.plan.registry import MemoryRegistry
+from headrace.rules.model import Segment
 from headrace.rules.reference import reference_members
-from strategies import AT, CATALOG, Case, cases, edges
+from strategies import AT, CATALOG, Case, cases, edges, inlined
 from streams import Stream, cut, dense, facts_of, plan_of, shuffled, touch
 
 quick = settings(
@@ -118,7 +119,8 @@ def test_a_plan_that_came_later_with_staged_history_is_as_if_it_always_was(
     # Before: some segments missing, the first one meaning something else.
     first = case.segments[:early]
     if first and random.random() < 0.5:
-        first = (type(first[0])(id=first[0].id, condition=case.segments[-1].condition), *first[1:])
+        other = inlined(case.segments[-1].condition, case.segments)
+        first = (type(first[0])(id=first[0].id, condition=other), *first[1:])
     extra = type(case.segments[0])(id="old", condition=case.segments[0].condition)
     old = plan_of([*first, extra], CATALOG, registry, version=1)
     new = plan_of(case.segments, CATALOG, registry, version=2)
@@ -150,8 +152,13 @@ def test_sharing_changes_nothing(case: Case) -> None:
     together = evaluate(case.lines, case.segments, CATALOG, case.at)
     alone = [
         pair
-        for segment in case.segments
-        for pair in evaluate(case.lines, [segment], CATALOG, case.at)
+        for one in case.segments
+        for pair in evaluate(
+            case.lines,
+            [Segment(id=one.id, condition=inlined(one.condition, case.segments))],
+            CATALOG,
+            case.at,
+        )
     ]
     assert together == sorted(alone)
 

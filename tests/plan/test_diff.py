@@ -10,7 +10,17 @@ from headrace.plan.diff import bridge, diff
 from headrace.plan.model import JobParameters, Plan
 from headrace.plan.registry import MemoryRegistry
 from headrace.rules.catalog import Catalog, EventType, Field
-from headrace.rules.model import Compare, Condition, Measure, Segment, Trait, Within, default_hop
+from headrace.rules.model import (
+    Compare,
+    Condition,
+    InSegment,
+    Measure,
+    Not,
+    Segment,
+    Trait,
+    Within,
+    default_hop,
+)
 
 CATALOG = Catalog(
     events={"purchase": EventType({"amount": Field("decimal")}), "login": EventType()},
@@ -49,6 +59,18 @@ def test_versions_come_go_and_replace() -> None:
     assert change.added == (ids["fresh", 1],)
     assert len(change.added_slots) == 1
     assert not change.is_empty
+
+
+def test_a_segment_that_refers_to_a_changed_one_is_judged_anew() -> None:
+    registry = MemoryRegistry()
+    outer = (Not(InSegment("inner")), 1)
+    old = plan(registry, inner=(happened("login", 7), 1), outer=outer)
+    new = plan(registry, inner=(happened("login", 7, 2), 2), outer=outer)
+    ids = {(p.segment, p.version): p.version_id for p in (*old.programs, *new.programs)}
+    assert diff(old, new).replaced == {
+        ids["inner", 1]: ids["inner", 2],
+        ids["outer", 1]: ids["outer", 1],
+    }
 
 
 def test_the_same_plan_changes_nothing_and_a_wider_window_needs_no_history() -> None:

@@ -46,6 +46,7 @@ SECOND.pop("silent")
 THIRD = {
     **SECOND,
     "searched": "{event: search, count: true, where: {query: shoes}, gte: 1}",
+    "half_of_them": "{all: [{segment: searched}, {sample: {percent: 50, salt: spring}}]}",
     "searched_twice": "{event: search, count: true, where: {query: shoes}, gte: 2}",
 }
 

@@ -94,7 +94,9 @@ def rehearse_all(rules: RulesFolder = Path("rules")) -> None:
     failures = [
         failure
         for segment in found.segments
-        for failure in rehearse(segment, found.catalog, found.places[segment.id])
+        for failure in rehearse(
+            segment, found.catalog, found.places[segment.id], others=found.segments
+        )
     ]
     for failure in failures:
         _write(f"{failure}\n")
@@ -248,7 +250,7 @@ def _print_explanations(
                     "member": explanation.member,
                     "conditions": [
                         {
-                            "condition": print_condition(leaf.compare),
+                            "condition": print_condition(leaf.condition),
                             "value": _shown(leaf),
                             "holds": leaf.holds,
                         }
@@ -266,7 +268,7 @@ def _print_explanations(
             mark = "holds" if leaf.holds else "fails"
             value = _shown(leaf)
             found = "missing" if value is None else orjson.dumps(value).decode()
-            _write(f"  {mark}  {print_condition(leaf.compare)}  found {found}\n")
+            _write(f"  {mark}  {print_condition(leaf.condition)}  found {found}\n")
 
 
 def _shown(leaf: Leaf) -> Any:

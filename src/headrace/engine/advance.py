@@ -149,7 +149,7 @@ class _Batch:
 
         definition = Definition.of(code, self.diff)
         members, retired = definition.mapped(code, stood.members)
-        group = Group(code, values.table, lambda: traits.now)
+        group = Group(code, users.names, values.table, lambda: traits.now)
         suspects = Suspects.of(code, was.table, values.table, traits.changed(), users.known)
         turns = turned(code, group, members, suspects, count, definition, full=full)
         members = members.toggled(turns.users, code.version_ids[turns.rules])

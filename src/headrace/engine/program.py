@@ -13,7 +13,15 @@ import orjson
 
 from headrace.engine.state import Bools, Ints
 from headrace.plan.lines import MISSING
-from headrace.plan.model import MeasureTest, Plan, Predicate, Tree
+from headrace.plan.model import (
+    MeasureTest,
+    Plan,
+    Predicate,
+    SampleTest,
+    TraitTest,
+    Tree,
+    ValueTest,
+)
 from headrace.rules.catalog import FieldType
 from headrace.rules.model import AllOf, AnyOf, Compare, Condition, Not, Property
 
@@ -25,7 +33,7 @@ class Leaf:
     """The predicate at ``place`` in a rule's row of predicates; ``kind`` says where it looks."""
 
     place: int
-    kind: str  # "span": one interval of a measure, "line": several, "trait"
+    kind: str  # "span": one interval of a measure, "line": several, "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,9 @@ class Compiled:
             [0 if one.function in ("count", "sum") else MISSING for one in plan.measures], np.int64
         )
         self.trait_predicates = [
-            place for place, one in enumerate(plan.predicates) if not isinstance(one, MeasureTest)
+            place
+            for place, one in enumerate(plan.predicates)
+            if isinstance(one, TraitTest | ValueTest)
         ]
 
     def _rules(self) -> None:
@@ -135,8 +145,9 @@ class Compiled:
             ((leaf, rule) for rule, leaves in enumerate(self.leaves) for leaf in set(leaves)),
             len(plan.predicates),
         )
+        of_traits = set(self.trait_predicates)
         self.rule_has_trait = np.array(
-            [any(self.measure_of[leaf] < 0 for leaf in leaves) for leaves in self.leaves], np.bool_
+            [not of_traits.isdisjoint(leaves) for leaves in self.leaves], np.bool_
         )
         self.type_number = {event: number for number, event in enumerate(plan.event_types)}
 
@@ -148,7 +159,7 @@ class Compiled:
 
     def _kind(self, predicate: Predicate) -> str:
         if not isinstance(predicate, MeasureTest):
-            return "trait"
+            return "other"
         return "span" if len(predicate.cuts) <= 2 else "line"
 
     def _rules_by_cut(self) -> tuple[Ints, Ints]:
@@ -165,21 +176,30 @@ class Compiled:
 
     @cached_property
     def rules_of_nobody(self) -> Ints:
-        """The rules that hold for a user of whom nothing is known."""
-        nobody = [i for i, one in enumerate(self.plan.programs) if self._of_nobody(one.tree)]
+        """The rules that may hold for a user of whom nothing is known but the id."""
+        nobody = [
+            i for i, one in enumerate(self.plan.programs) if True in self._of_nobody(one.tree)
+        ]
         return np.array(nobody, np.int64)
 
-    def _of_nobody(self, tree: Tree) -> bool:
+    def _of_nobody(self, tree: Tree) -> frozenset[bool]:
+        """The answers that ``tree`` may give for such a user; a sample may give both."""
         if isinstance(tree, int):
-            predicate = self.plan.predicates[tree]
-            if not isinstance(predicate, MeasureTest):
-                return False
-            value = int(self.empty[predicate.measure])
-            return sum(cut <= value for cut in predicate.cuts) % 2 == 1
-        parts = [self._of_nobody(part) for part in tree.parts]
-        return (
-            not parts[0] if tree.kind == "not" else all(parts) if tree.kind == "all" else any(parts)
-        )
+            match self.plan.predicates[tree]:
+                case MeasureTest(measure, cuts):
+                    value = int(self.empty[measure])
+                    return frozenset({sum(cut <= value for cut in cuts) % 2 == 1})
+                case SampleTest():
+                    return frozenset({False, True})
+                case _:
+                    return frozenset({False})
+        answers = [self._of_nobody(part) for part in tree.parts]
+        if tree.kind == "not":
+            return frozenset(not answer for answer in answers[0])
+        every = tree.kind == "all"
+        # A gate closes as soon as one part may close it, and stays open if every part may be so.
+        closing = {not every} if any((not every) in of for of in answers) else set()
+        return frozenset(closing | ({every} if all(every in of for of in answers) else set()))
 
     @cached_property
     def rule_types(self) -> Bools:

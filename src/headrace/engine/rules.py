@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pyarrow as pa
 
 from headrace.engine.columns import on_line
 from headrace.engine.program import Compiled, Gate, Shape, expand
+from headrace.engine.sample import sampled
 from headrace.engine.state import Bools, Ints
 from headrace.engine.traits import TraitView
-from headrace.plan.model import MeasureTest, Tree
+from headrace.plan.model import MeasureTest, SampleTest, Tree
 
 CACHED = 1_000
 """Predicates whose bits a full evaluation keeps: 20 MB for a group of 20,000 users."""
@@ -64,10 +66,12 @@ def unique_pairs(code: Compiled, users: Ints, rules: Ints) -> tuple[Ints, Ints]:
 
 
 class Group:
-    """The users of a group as rules see them: their measures and traits at one instant."""
+    """The users of a group as rules see them: ids, and measures and traits at one instant."""
 
-    def __init__(self, code: Compiled, table: Ints, traits: Callable[[], TraitView]) -> None:
-        self._code, self._table, self._traits = code, table, traits
+    def __init__(
+        self, code: Compiled, names: pa.Array, table: Ints, traits: Callable[[], TraitView]
+    ) -> None:
+        self._code, self._names, self._table, self._traits = code, names, table, traits
         self._cache: dict[int, Bools] = {}
 
     def on_pairs(self, users: Ints, rules: Ints) -> Bools:
@@ -103,7 +107,7 @@ class Group:
         predicate = self._code.plan.predicates[place]
         if isinstance(predicate, MeasureTest):
             return on_line(self._table[predicate.measure, users], predicate.cuts)
-        return self._traits().holds(place)[users]
+        return self._cached(place)[users]
 
     def on_all(self, rule: int) -> Bools:
         """One bit per user of the group."""
@@ -117,15 +121,20 @@ class Group:
     def _cached(self, place: int) -> Bools:
         known = self._cache.get(place)
         if known is None:
-            predicate = self._code.plan.predicates[place]
-            if isinstance(predicate, MeasureTest):
-                known = on_line(self._table[predicate.measure], predicate.cuts)
-            else:
-                known = self._traits().holds(place)
+            known = self._answers(place)
             if len(self._cache) >= CACHED:
                 self._cache.clear()
             self._cache[place] = known
         return known
+
+    def _answers(self, place: int) -> Bools:
+        match self._code.plan.predicates[place]:
+            case MeasureTest(measure, cuts):
+                return on_line(self._table[measure], cuts)
+            case SampleTest() as test:
+                return sampled(self._names, test)
+            case _:
+                return self._traits().holds(place)
 
 
 def _gate(gate: Gate | Tree, size: int, parts: Iterator[Bools]) -> Bools:

@@ -15,7 +15,7 @@ from headrace.engine.program import NEVER, Compiled
 from headrace.engine.state import Bools, Ints
 from headrace.engine.values import test_of
 from headrace.plan.lines import MISSING
-from headrace.plan.model import Line, MeasureTest, TraitTest, ValueTest
+from headrace.plan.model import Line, MeasureTest, SampleTest, TraitTest, ValueTest
 from headrace.rules.catalog import FieldType
 
 TYPES: Mapping[Line, FieldType] = {
@@ -84,8 +84,8 @@ class TraitView:
                 test = test_of(type_, operator, value)
                 answers = [False, *(test(one) for one in coded.distinct[1:])]
                 return np.array(answers, np.bool_)[coded.codes]
-            case MeasureTest():
-                raise AssertionError("a measure is no trait")
+            case MeasureTest() | SampleTest():
+                raise AssertionError("no trait")
 
     def numbers(self, trait: str, line: Line) -> Ints:
         """The values of a trait on the line of its type; instants also for ages."""

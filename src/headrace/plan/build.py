@@ -34,7 +34,7 @@ def build_plan(
     redeploy keeps the state.
     """
     ordered = sorted(versions, key=lambda one: (one.segment.id, one.version))
-    found = Found(catalog)
+    found = Found(catalog, {one.segment.id: one.segment.condition for one in ordered})
     trees = [found.tree(one.segment.condition) for one in ordered]
     layout = found.laid_out(registry)
     ids = registry.ids("version", [f"{one.segment.id}@{one.version}" for one in ordered])

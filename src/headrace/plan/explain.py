@@ -7,7 +7,17 @@ from collections.abc import Iterator
 
 from headrace.clock import format_instant
 from headrace.plan.lines import PRESENT
-from headrace.plan.model import Line, MeasureTest, Plan, Predicate, Slot, TraitTest, Tree, ValueTest
+from headrace.plan.model import (
+    Line,
+    MeasureTest,
+    Plan,
+    Predicate,
+    SampleTest,
+    Slot,
+    TraitTest,
+    Tree,
+    ValueTest,
+)
 from headrace.plan.text import SYMBOLS, constant_text, filter_text, window_text
 
 
@@ -94,6 +104,8 @@ def predicate_text(plan: Plan, predicate: Predicate) -> str:
             return f"{name} {cuts_text(cuts, line)}"
         case ValueTest(trait, _, "exists", _):
             return f"trait {trait} exists"
+        case SampleTest(salt, below):
+            return f"in the sample of {below / 100:g} %" + (f" by {salt}" if salt else "")
         case ValueTest(trait, _, operator, value):
             return f"trait {trait} {SYMBOLS.get(operator, operator)} {constant_text(value)}"
 

@@ -7,7 +7,18 @@ from typing import assert_never
 from headrace.errors import InternalError
 from headrace.plan.lines import NEGATED
 from headrace.plan.text import canonical, filter_out
-from headrace.rules.model import Ago, AllOf, AnyOf, Compare, Condition, Not, Property, Value
+from headrace.rules.model import (
+    Ago,
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    InSegment,
+    Not,
+    Property,
+    Sample,
+    Value,
+)
 
 
 def normal(condition: Condition) -> Condition:
@@ -30,6 +41,8 @@ def normal(condition: Condition) -> Condition:
                     flat[canonical(filter_out(one))] = one
             ordered = tuple(flat[key] for key in sorted(flat))
             return ordered[0] if len(ordered) == 1 else kind(ordered)
+        case InSegment() | Sample():
+            raise InternalError("a filter looks at properties only")
         case _:
             assert_never(condition)
 

@@ -91,7 +91,15 @@ class ValueTest:
     value: Value
 
 
-Predicate: TypeAlias = MeasureTest | TraitTest | ValueTest
+@dataclass(frozen=True, slots=True)
+class SampleTest:
+    """True for users whose number of 10,000, by ``salt``, is less than ``below``."""
+
+    salt: str
+    below: int
+
+
+Predicate: TypeAlias = MeasureTest | TraitTest | ValueTest | SampleTest
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +247,8 @@ def _predicate_out(predicate: Predicate) -> dict[str, Any]:
         case ValueTest(trait, type_, operator, value):
             constant = text.value_out(value)
             return {"trait": trait, "type": type_, "operator": operator, "value": constant}
+        case SampleTest(salt, below):
+            return {"salt": salt, "below": below}
 
 
 def _predicate_in(value: Mapping[str, Any]) -> Predicate:
@@ -249,6 +259,8 @@ def _predicate_in(value: Mapping[str, Any]) -> Predicate:
             return TraitTest(trait, line, tuple(cuts))
         case {"trait": trait, "type": type_, "operator": operator, "value": constant}:
             return ValueTest(trait, type_, operator, text.value_in(constant))
+        case {"salt": salt, "below": below}:
+            return SampleTest(salt, below)
         case _:
             raise InternalError(f"not a predicate of a plan: {value!r}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, assert_never, cast
 
@@ -18,6 +18,7 @@ from headrace.plan.model import (
     Measure,
     MeasureTest,
     Predicate,
+    SampleTest,
     Slot,
     TraitTest,
     ValueTest,
@@ -32,8 +33,10 @@ from headrace.rules.model import (
     Compare,
     Condition,
     Ever,
+    InSegment,
     Not,
     Property,
+    Sample,
     Trait,
     Within,
     default_hop,
@@ -97,7 +100,7 @@ class _Test:
     cuts: tuple[int, ...]
 
 
-Leaf: TypeAlias = _Test | TraitTest | ValueTest
+Leaf: TypeAlias = _Test | TraitTest | ValueTest | SampleTest
 Node: TypeAlias = "Leaf | tuple[str, tuple[Node, ...]]"
 
 
@@ -115,9 +118,10 @@ class Layout:
 
 @dataclass(slots=True)
 class Found:
-    """The distinct leaves met so far, by content."""
+    """The distinct leaves met so far, by content. ``rules`` are what references stand for."""
 
     catalog: Catalog
+    rules: Mapping[str, Condition]
     leaves: dict[Leaf, None] = field(default_factory=dict)
 
     def tree(self, condition: Condition) -> Node:
@@ -131,6 +135,10 @@ class Found:
                 return self._leaf(_Test(window, cuts), negated)
             case Compare(Trait(name), operator, value):
                 return self._trait(name, condition)
+            case InSegment(segment):
+                return self.tree(_known(self.rules, segment, "segment"))
+            case Sample(_, salt):
+                return self._leaf(SampleTest(salt, condition.below), False)
             case Compare(Property(name), _, _):
                 raise InternalError(f"property {name!r} outside a filter")
             case AllOf(parts):
@@ -264,6 +272,8 @@ def _predicate_key(predicate: Predicate) -> tuple[int, str, int, tuple[int, ...]
             return 0, "", measure, cuts, ""
         case TraitTest(trait, line, cuts):
             return 1, trait, 0, cuts, line
+        case SampleTest(salt, below):
+            return 3, salt, below, (), ""
         case ValueTest(trait, type_, operator, value):
             return 2, trait, 0, (), canonical([type_, operator, value_out(value)])
         case _:

@@ -15,9 +15,11 @@ from headrace.rules.model import (
     AnyOf,
     Compare,
     Condition,
+    InSegment,
     Measure,
     Not,
     Property,
+    Sample,
     Scalar,
     Trait,
     Value,
@@ -84,7 +86,7 @@ def filter_out(condition: Condition) -> Any:
             return {"any": [filter_out(part) for part in parts]}
         case Not(part):
             return {"not": filter_out(part)}
-        case Compare(Measure() | Trait(), _, _):
+        case Compare(Measure() | Trait(), _, _) | InSegment() | Sample():
             raise InternalError("a filter looks at properties only")
         case _:
             assert_never(condition)  # type: ignore[arg-type]  # mypy keeps Compare's subject open
@@ -161,6 +163,8 @@ def filter_text(condition: Condition) -> str:
             return "(" + " or ".join(filter_text(part) for part in parts) + ")"
         case Not(part):
             return f"not {filter_text(part)}"
+        case InSegment() | Sample():
+            raise InternalError("a filter looks at properties only")
         case _:
             assert_never(condition)
 

@@ -21,16 +21,19 @@ from headrace.rules.model import (
     Condition,
     Ever,
     Function,
+    InSegment,
     Measure,
     Not,
     Operator,
     Property,
+    Sample,
     Scalar,
     Segment,
     Trait,
     Within,
 )
 from headrace.rules.printer import print_number
+from headrace.rules.references import check_references
 from headrace.rules.source import Path, Places, Rules, did_you_mean
 
 RETENTION: Final = 1_095 * DAY  # how long events are kept unless settings say otherwise
@@ -72,7 +75,7 @@ def check(rules: Rules, *, retention: int = RETENTION) -> tuple[Problem, ...]:
     for segment in rules.segments:
         places = rules.places.get(segment.id, Places(segment.id))
         problems += check_segment(segment, rules.catalog, places, retention=retention)
-    return tuple(problems)
+    return (*problems, *check_references(rules.segments, rules.places))
 
 
 def check_segment(
@@ -117,6 +120,8 @@ class _Checks:
                     yield from self.condition(part, (*path, index), event)
             case Not(part):
                 yield from self.condition(part, (*path, 0), event)
+            case InSegment() | Sample():
+                pass  # names of segments are known when all are read: see `references`
             case Compare(subject, operator, value):
                 found: _Subject | Problem | None
                 match subject:

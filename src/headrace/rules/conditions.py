@@ -23,10 +23,12 @@ from headrace.rules.model import (
     Condition,
     Ever,
     Function,
+    InSegment,
     Measure,
     Not,
     Operator,
     Property,
+    Sample,
     Subject,
     Trait,
     Value,
@@ -44,9 +46,9 @@ MOST_NODES = 500
 LOGIC: Final = ("all", "any", "none", "not")
 OPERATORS: Final[tuple[Operator, ...]] = get_args(Operator)
 FUNCTIONS: Final[tuple[Function, ...]] = get_args(Function)
-HEADS: Final = (*LOGIC, "did", "did_not", "event", "trait")
+HEADS: Final = (*LOGIC, "did", "did_not", "event", "trait", "segment", "sample")
 
-LATER_HEADS: Final = ("sequence", "list", "segment", "sample", "sql")
+LATER_HEADS: Final = ("sequence", "list", "sql")
 LATER_FUNCTIONS: Final = ("distinct", "first", "last", "days_active")
 LATER_WINDOWS: Final = ("since", "period")
 
@@ -81,6 +83,10 @@ def read_condition(reading: Reading, node: Node, path: Path, depth: int = 1) -> 
             return _trait(reading, mapping, path)
         case "did" | "did_not":
             return _did(reading, mapping, head, path)
+        case "segment":
+            return _segment(reading, mapping, path)
+        case "sample":
+            return _sample(reading, mapping, path)
         case _:
             return _event(reading, mapping, path)
 
@@ -235,6 +241,35 @@ def _trait(reading: Reading, mapping: Mapping, path: Path) -> Condition | None:
     reading.known_keys(mapping, ("trait", *OPERATORS), "a trait condition")
     operator, value = _comparison(reading, mapping, path, "trait")
     return Compare(Trait(name), operator, value) if name is not None else None
+
+
+def _segment(reading: Reading, mapping: Mapping, path: Path) -> Condition | None:
+    name = _name(reading, mapping, "segment", path + ("segment",))
+    reading.known_keys(mapping, ("segment",), "a segment condition")
+    return InSegment(name) if name is not None else None
+
+
+def _sample(reading: Reading, mapping: Mapping, path: Path) -> Condition | None:
+    reading.known_keys(mapping, ("sample",), "a sample")
+    node = mapping.get("sample")
+    assert node is not None
+    inner = reading.mapping(node, "'sample'")
+    if inner is None:
+        return None
+    reading.known_keys(inner, ("percent", "salt"), "'sample'")
+    percent, salt = reading.required(inner, "percent", "'sample'"), inner.get("salt")
+    text = reading.text(salt, "'salt'") if salt is not None else ""
+    if percent is None or text is None:
+        return None
+    reading.places[path + ("percent",)] = percent.place
+    value = reading.literal(percent, "'percent'")
+    if value is None:
+        return None
+    if not isinstance(value, Decimal) or not 0 < value <= 100 or value * 100 % 1:
+        message = f"'percent' is a number up to 100 of at most two places, not {described(percent)}"
+        reading.problem("HR119", message, percent.place, "for example percent: 10")
+        return None
+    return Sample(value, text)
 
 
 def _did(reading: Reading, mapping: Mapping, head: str, path: Path) -> Condition | None:

@@ -9,6 +9,7 @@ from headrace.rules.catalog import Catalog
 from headrace.rules.checks import RETENTION, check_segment
 from headrace.rules.documents import read_catalog, read_segment
 from headrace.rules.model import Segment
+from headrace.rules.references import check_references
 from headrace.rules.source import Places, Rules
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -47,6 +48,7 @@ def load_rules(path: str | Path, *, retention: int = RETENTION) -> Rules:
         elif name:
             segments[name] = read.segment
             places[name] = read.places
+    problems += check_references(segments.values(), places)
     if not segments and not problems:
         message = f"no segment under {root / 'segments'}"
         problems.append(Problem("HR304", message, Place(catalog_file), severity="warning"))

@@ -113,7 +113,27 @@ class Not:
     part: Condition
 
 
-Condition: TypeAlias = Compare | AllOf | AnyOf | Not
+@dataclass(frozen=True, slots=True)
+class InSegment:
+    """Member of another segment, at the same instant."""
+
+    segment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A stable part of all users: ``xxh64(salt + ":" + user) mod 10,000 < percent * 100``."""
+
+    percent: Decimal
+    salt: str = ""
+
+    @property
+    def below(self) -> int:
+        """How many of the 10,000 numbers are in."""
+        return int(self.percent * 100)
+
+
+Condition: TypeAlias = Compare | InSegment | Sample | AllOf | AnyOf | Not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +153,6 @@ class Segment:
 
 __all__ = [
     "DAY", "HOUR", "MINUTE", "SECOND", "Ago", "AllOf", "AnyOf", "Compare", "Condition", "Ever",
-    "Function", "Measure", "Not", "Operator", "Property", "Scalar", "Segment", "Subject", "Trait",
-    "Trial", "Value", "Window", "Within", "default_hop",
+    "Function", "InSegment", "Measure", "Not", "Operator", "Property", "Sample", "Scalar",
+    "Segment", "Subject", "Trait", "Trial", "Value", "Window", "Within", "default_hop",
 ]  # fmt: skip

@@ -20,9 +20,11 @@ from headrace.rules.model import (
     Compare,
     Condition,
     Ever,
+    InSegment,
     Measure,
     Not,
     Property,
+    Sample,
     Scalar,
     Segment,
     Trait,
@@ -132,6 +134,10 @@ def condition_tree(condition: Condition) -> dict[str, Tree]:
             return {"none": [condition_tree(part) for part in parts]}
         case Not(part):
             return {"not": condition_tree(part)}
+        case InSegment(segment):
+            return {"segment": segment}
+        case Sample(percent, salt):
+            return {"sample": {"percent": percent, **({"salt": salt} if salt else {})}}
         case Compare(subject, operator, value):
             match subject:
                 case Trait(name):

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, assert_never
 
 import re2
+import xxhash
 
 from headrace.clock import parse_instant
 from headrace.rules.catalog import Catalog, FieldType
@@ -24,10 +25,12 @@ from headrace.rules.model import (
     Compare,
     Condition,
     Ever,
+    InSegment,
     Measure,
     Not,
     Operator,
     Property,
+    Sample,
     Scalar,
     Segment,
     Subject,
@@ -48,12 +51,28 @@ from headrace.rules.reference_people import Person, people
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One comparison of a rule for one user: the value found (None: missing) and the verdict."""
+    """One leaf of a rule for one user: the value found (None: missing) and the verdict.
 
-    compare: Compare
+    The value of a reference is the membership itself, that of a sample the user's number.
+    """
+
+    condition: Compare | InSegment | Sample
     value: Any
     type: FieldType
     holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What a rule is judged in: the catalog, the other rules, the instant."""
+
+    catalog: Catalog
+    rules: Mapping[str, Condition]
+    at: int
+
+    @staticmethod
+    def of(segments: Sequence[Segment], catalog: Catalog, at: int) -> _World:
+        return _World(catalog, {segment.id: segment.condition for segment in segments}, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +122,12 @@ def explain_user(
     person = people(read_facts(lines, catalog, at)).of(user)
     if person is None:
         return None
+    world = _World.of(segments, catalog, at)
     return [
         Explanation(
             segment.id,
-            _holds(segment.condition, person, catalog, at),
-            tuple(_leaf(leaf, person, catalog, at) for leaf in _leaves(segment.condition)),
+            _holds(segment.condition, person, world),
+            tuple(_leaf(leaf, person, world) for leaf in _leaves(segment.condition)),
         )
         for segment in segments
     ]
@@ -117,11 +137,12 @@ def _members(
     facts: Iterable[Fact], segments: Sequence[Segment], catalog: Catalog, at: int
 ) -> list[tuple[str, str]]:
     everyone = people(facts).known
+    world = _World.of(segments, catalog, at)
     return sorted(
         (segment.id, user)
         for segment in segments
         for user, person in everyone.items()
-        if _holds(segment.condition, person, catalog, at)
+        if _holds(segment.condition, person, world)
     )
 
 
@@ -135,19 +156,27 @@ def _as_line(fact: Mapping[str, Any]) -> dict[str, Any]:
     return {**line, "traits" if fact["type"] == "traits" else "properties": properties}
 
 
-def _holds(condition: Condition, person: Person, catalog: Catalog, at: int) -> bool:
+def _holds(condition: Condition, person: Person, world: _World) -> bool:
     match condition:
         case AllOf(parts):
-            return all(_holds(part, person, catalog, at) for part in parts)
+            return all(_holds(part, person, world) for part in parts)
         case AnyOf(parts):
-            return any(_holds(part, person, catalog, at) for part in parts)
+            return any(_holds(part, person, world) for part in parts)
         case Not(part):
-            return not _holds(part, person, catalog, at)
+            return not _holds(part, person, world)
+        case InSegment(segment):
+            return _holds(world.rules[segment], person, world)
+        case Sample():
+            return _number(condition, person) < condition.below
         case Compare(subject, operator, value):
-            found, kind = _found(subject, person, catalog, at)
-            return compared(found, operator, value, kind, at)
+            found, kind = _found(subject, person, world.catalog, world.at)
+            return compared(found, operator, value, kind, world.at)
         case _:
             assert_never(condition)
+
+
+def _number(sample: Sample, person: Person) -> int:
+    return xxhash.xxh64_intdigest(f"{sample.salt}:{person.id}".encode()) % 10_000
 
 
 def _found(subject: Subject, person: Person, catalog: Catalog, at: int) -> tuple[Any, FieldType]:
@@ -177,7 +206,7 @@ def _passes(where: Condition | None, fact: Fact, catalog: Catalog, at: int) -> b
         case Compare(Property(name), operator, value):
             kind = catalog.events[fact.type].properties[name].type
             return compared(fact.values.get(name), operator, value, kind, at)
-        case Compare():
+        case Compare() | InSegment() | Sample():
             raise TypeError("a filter compares properties only")
         case _:
             assert_never(where)
@@ -299,22 +328,28 @@ def _pattern(pattern: str) -> Any:
     return re2.compile(pattern, options)
 
 
-def _leaves(condition: Condition) -> Iterable[Compare]:
+def _leaves(condition: Condition) -> Iterable[Compare | InSegment | Sample]:
     match condition:
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
                 yield from _leaves(part)
         case Not(part):
             yield from _leaves(part)
-        case Compare():
+        case Compare() | InSegment() | Sample():
             yield condition
         case _:
             assert_never(condition)
 
 
-def _leaf(compare: Compare, person: Person, catalog: Catalog, at: int) -> Leaf:
-    found, kind = _found(compare.subject, person, catalog, at)
+def _leaf(leaf: Compare | InSegment | Sample, person: Person, world: _World) -> Leaf:
+    holds = _holds(leaf, person, world)
+    match leaf:
+        case InSegment():
+            return Leaf(leaf, holds, "boolean", holds)
+        case Sample():
+            return Leaf(leaf, _number(leaf, person), "integer", holds)
+    found, kind = _found(leaf.subject, person, world.catalog, world.at)
     if kind == "decimal" and found is not None:
         exact = Fraction(found)
         found = Decimal(exact.numerator) / exact.denominator / 10_000
-    return Leaf(compare, found, kind, _holds(compare, person, catalog, at))
+    return Leaf(leaf, found, kind, holds)

@@ -14,6 +14,7 @@ from headrace.rules.reference_facts import Fact, canonical
 class Person:
     """What one user is and did."""
 
+    id: str
     traits: dict[str, Any] = field(default_factory=dict)
     events: dict[str, list[Fact]] = field(default_factory=lambda: defaultdict(list))
 
@@ -35,13 +36,13 @@ def people(facts: Iterable[Fact]) -> People:
     kept = _without_repeats(facts)
     forgotten, links = _deletions(kept)
     names = _canonical_ids(links)
-    found: dict[str, Person] = defaultdict(Person)
+    found: dict[str, Person] = {}
     latest: dict[tuple[str, str], tuple[int, bytes]] = {}
     for fact in kept:
         if fact.type in ("alias", "delete") or fact.ts <= forgotten.get(fact.user, -1):
             continue
         user = names.get(fact.user, fact.user)
-        person = found[user]
+        person = found.setdefault(user, Person(user))
         if fact.type != "traits":
             person.events[fact.type].append(fact)
             continue
@@ -50,7 +51,7 @@ def people(facts: Iterable[Fact]) -> People:
             if rank > latest.get((user, name), (-1, b"")):
                 latest[user, name] = rank
                 person.traits[name] = value
-    return People(dict(found), names)
+    return People(found, names)
 
 
 def _without_repeats(facts: Iterable[Fact]) -> list[Fact]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -29,15 +30,18 @@ class Failure:
         return f"{self.place}: {self.segment}: {self.trial}: {self.message}"
 
 
-def rehearse(segment: Segment, catalog: Catalog, places: Places) -> tuple[Failure, ...]:
-    """Every expectation of ``segment``'s tests that does not hold."""
+def rehearse(
+    segment: Segment, catalog: Catalog, places: Places, *, others: Sequence[Segment] = ()
+) -> tuple[Failure, ...]:
+    """Every expectation of ``segment``'s tests that does not hold; it may refer to ``others``."""
+    segments = [segment, *(other for other in others if other.id != segment.id)]
     failures = []
     for number, trial in enumerate(segment.tests):
         facts = [_fact(event, index) for index, event in enumerate(trial.events)]
         for index, expected in enumerate(trial.expect):
             place = places.of(("tests", number, index))
             try:
-                found = members_of_facts(facts, [segment], catalog, expected.at)
+                found = members_of_facts(facts, segments, catalog, expected.at)
             except Refused as refused:
                 message = f"an event would be rejected: {refused}"
                 failures.append(Failure(segment.id, trial.name, message, place))

@@ -1,0 +1,56 @@
+"""Segments that refer to segments: who needs whom, and what is wrong with that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from headrace.errors import Problem
+from headrace.rules.model import AllOf, AnyOf, Condition, InSegment, Not, Segment
+from headrace.rules.source import Path, Places, did_you_mean
+
+
+def references(condition: Condition, path: Path = ()) -> Iterator[tuple[str, Path]]:
+    """The segments that ``condition`` refers to, each with the path of the reference."""
+    match condition:
+        case InSegment(segment):
+            yield segment, path
+        case AllOf(parts) | AnyOf(parts):
+            for index, part in enumerate(parts):
+                yield from references(part, (*path, index))
+        case Not(part):
+            yield from references(part, (*path, 0))
+        case _:
+            return
+
+
+def check_references(
+    segments: Iterable[Segment], places: Mapping[str, Places]
+) -> tuple[Problem, ...]:
+    """References to nothing, and each segment that refers to itself, however far around."""
+    known = {segment.id: segment for segment in segments}
+    problems: list[Problem] = []
+    for segment in known.values():
+        where = places.get(segment.id, Places(segment.id))
+        for name, path in references(segment.condition):
+            place = where.of((*path, "segment"))
+            if name not in known:
+                hint = did_you_mean(name, known)
+                problems.append(Problem("HR306", f"unknown segment {name!r}", place, hint))
+            elif way := _way(name, segment.id, known):
+                message = f"{segment.id!r} refers to itself: {' -> '.join((segment.id, *way))}"
+                problems.append(Problem("HR307", message, place))
+    return tuple(problems)
+
+
+def _way(start: str, end: str, known: Mapping[str, Segment]) -> tuple[str, ...]:
+    """The shortest chain of references from ``start`` to ``end``; empty when there is none."""
+    ways: list[tuple[str, ...]] = [(start,)]
+    seen = {start}
+    for way in ways:
+        if way[-1] == end:
+            return way
+        for name, _ in references(known[way[-1]].condition):
+            if name in known and name not in seen:
+                seen.add(name)
+                ways.append((*way, name))
+    return ()
