@@ -125,9 +125,9 @@ class _Play:
         settings, loaded = again.settings, again.loaded
         self.root, self.target = loaded.root, loaded.target
         prepare(settings)
-        self.rules = load_rules(self.root / settings.rules)
+        rules = load_rules(self.root / settings.rules)
         store = stack.enter_context(_open_store(settings))
-        publish(store, settings, self.rules, author="demo", reason="headrace demo")
+        publish(store, settings, rules, author="demo", reason="headrace demo")
         self.journal = stack.enter_context(Journal(settings.home))
         producer = stack.enter_context(ConfluentProducer(settings.kafka_bootstrap))
         self.performance = Performance(
@@ -192,6 +192,8 @@ class _Play:
             f"  curl -s '{base}/v1/segments/{segment}/members?limit=5'",
             f"  curl -s {base}/v1/memberships:batch -H 'content-type: application/json'"
             f' -d \'{{"users":["{user}"]}}\'',
+            "change a file under rules/segments, or add one, and let it take effect:",
+            f"  HEADRACE_HOME={self.settings.home} .venv/bin/headrace apply rules",
         ):
             self.screen.say(line)
 
@@ -205,13 +207,14 @@ class _Play:
         return True
 
     def _catch_up(self) -> None:
-        """Wait until a batch has read everything that was sent."""
-        wanted = self.observer.ends()
+        """Wait until a batch has read everything that was sent, under the rules applied last."""
+        wanted, store = self.observer.ends(), self.observer.store
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             self.screen.show(self.observer.look("closing"))
-            batches = self.observer.batches()
-            if batches and covers(batches[-1].ends.get(self.observer.topic, {}), wanted):
+            batches, running = self.observer.batches(), store.running_plan(JOB)
+            is_newest = running is not None and running.plan_hash == store.target_hash(JOB)
+            if is_newest and covers(batches[-1].ends.get(self.observer.topic, {}), wanted):
                 return
             time.sleep(LOOK_EVERY_SECONDS / 2)
         raise OperatorError(
@@ -276,10 +279,13 @@ class _Play:
         return found == meant
 
     def _equal(self, now: Instant) -> bool:
+        store = self.observer.store
+        catalog = store.catalog()
+        assert catalog is not None, "the demo has published rules"
         expected = expected_members(
             self.journal.lines,
-            self.rules.segments,
-            self.rules.catalog,
+            [version.segment for version in store.active_versions()],
+            catalog,
             now,
             processes=os.cpu_count() or 1,
         )
