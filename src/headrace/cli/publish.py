@@ -204,8 +204,9 @@ def _say_changes(done: Publication, nothing: str) -> None:
         before = f"{done.before.hash[:12]} -> " if done.before else ""
         lines.append(f"plan {before}{done.plan.hash[:12]}")
         if done.before and change.added_slots:
-            slots = ", ".join(map(str, change.added_slots))
-            lines.append(f"slots that need history first: {slots}")
+            count = len(change.added_slots)
+            what = "1 slot needs its" if count == 1 else f"{count} slots need their"
+            lines.append(f"{what} history first: the stream goes on and builds it")
     if done.is_empty:
         lines.append(nothing)
     if applied.unchanged:
