@@ -184,6 +184,8 @@ class Stream:
         facts = facts.set_column(place, "at", pa.array([now] * len(facts), pa.int64()))
         state = pa.concat_tables([self.rows, staged]) if staged is not None else self.rows
         out = advance(state, facts, plan=self.plan, now=now, n=self.n, diff=diff, full=full)
+        # The stream looks only for rows that became due since it last did.
+        assert all(due is None or due > now for due in out["next_due"].to_pylist())
         self.rows = pa.concat_tables([self.rows, out])
         self.history = pa.concat_tables([self.history, facts.cast(FACTS_SCHEMA)])
         self._listen(out)

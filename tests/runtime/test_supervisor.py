@@ -155,6 +155,21 @@ def test_a_lease_from_another_machine_is_waited_out(stage: Stage) -> None:
     assert stage.launches() == [], "its job may still be ending"
 
 
+def test_launches_and_crashes_are_counted(stage: Stage) -> None:
+    stage.aim()
+    supervisor = Supervisor(
+        store=stage.store,
+        writers=Writers(stage.home, patience=1.0),
+        command=(["/bin/sh", "-c", "exit 7"], stage.folder),
+        timings=QUICK,
+    )
+    supervisor.step()
+    stage.until(lambda: supervisor.writer is not None and not supervisor.writer.is_alive)
+    supervisor.watch()
+    told = supervisor.metrics.text().decode().splitlines()
+    assert {"headrace_launches_total 1.0", "headrace_crashes_total 1.0"} <= set(told)
+
+
 @pytest.mark.parametrize("reason", ["missing", "not executable"])
 def test_a_launcher_that_cannot_start_is_a_failed_launch(stage: Stage, reason: str) -> None:
     stage.aim()

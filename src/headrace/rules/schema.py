@@ -139,7 +139,8 @@ def _conditions() -> list[Schema]:
         for name in FUNCTIONS
     ]
     did = [_object({head: _TEXT, **window}, [head]) for head in ("did", "did_not")]
-    sample = _object({"percent": {"type": "number", "maximum": 100}, "salt": _TEXT}, ["percent"])
+    percent = {"type": "number", "exclusiveMinimum": 0, "maximum": 100}
+    sample = _object({"percent": percent, "salt": _TEXT}, ["percent"])
     others = [_object({"segment": _TEXT}, ["segment"]), _object({"sample": sample}, ["sample"])]
     return [_compared({"trait": _TEXT}, OPERATORS), *did, *events, *others]
 
