@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -40,7 +41,8 @@ class Postgres:
         assert record is not None
         server = psutil.Process(record.pid)
         for process in [server, *server.children(recursive=True)]:
-            process.send_signal(number)
+            with suppress(psutil.NoSuchProcess):  # its workers come and go
+                process.send_signal(number)
 
 
 @pytest.fixture
