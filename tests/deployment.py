@@ -93,8 +93,11 @@ class Deployment:
         return sum(c.accepted + c.duplicates + c.quarantined for c in done.values())
 
     def run(self, until: Callable[[Report], bool] | None = None) -> Report:
-        """Run the streaming job until ``until`` says so of a batch; by default, all was read."""
-        enough = until or (lambda _: self.counted >= self.sent)
+        """Run the streaming job until ``until`` says so of a batch.
+
+        By default until everything was read, and its joins and deletions carried out.
+        """
+        enough = until or self._is_settled
         deadline = time.monotonic() + PATIENCE_SECONDS
         done = False
 
@@ -112,6 +115,9 @@ class Deployment:
         )
         assert done, f"not so within {PATIENCE_SECONDS} s: {self.reports[-3:]}"
         return self.last
+
+    def _is_settled(self, report: Report) -> bool:
+        return self.counted >= self.sent and report.header.linked == report.header.n
 
     def members(self) -> set[Member]:
         """Memberships in the stream's state."""
@@ -132,8 +138,8 @@ class Deployment:
             bounds = consumer.bounds()
             consumer.start_at({number: bound.start for number, bound in bounds.items()})
             wanted = sum(bound.end - bound.start for bound in bounds.values())
+            deadline = time.monotonic() + 10
             while len(found) < wanted:
-                records = consumer.poll(1_000, 10.0)
-                assert records, f"{topic} ends early"
-                found += records
+                assert time.monotonic() < deadline, f"{topic} ends early"
+                found += consumer.poll(1_000, 0.2)
         return found

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.clock import DAY, HOUR
-from headrace.engine.advance import advance
+from headrace.engine.advance import Begun, advance
 from headrace.engine.compact import compact
 from headrace.engine.door import admit
 from headrace.engine.evaluate import without_repeats
-from headrace.engine.identity import apply_identities, resolve
+from headrace.engine.identity import FORGOTTEN, apply_identities, links_of, resolve
 from headrace.engine.state import FACTS_SCHEMA, empty_state, members_of
 from headrace.plan.build import SegmentVersion, build_plan
 from headrace.plan.diff import PlanDiff
@@ -62,7 +63,8 @@ def facts_of(lines: Sequence[bytes], catalog: Catalog, at: int) -> pa.Table:
     keep = [v == "accepted" and t <= at for v, t in _both(events, "verdict", "ts")]
     events = without_repeats(events.filter(pa.array(keep, pa.bool_())))
     events = events.append_column("at", pa.array(np.full(len(events), at), pa.int64()))
-    return apply_identities(events, resolve(events, at=at))
+    facts = apply_identities(events, resolve(links_of(events), at=at))
+    return facts.filter(pc.not_equal(facts["type"], FORGOTTEN))
 
 
 def _both(table: pa.Table, *names: str) -> zip[tuple[Any, ...]]:
@@ -176,6 +178,7 @@ class Stream:
         plan: Plan | None = None,
         diff: PlanDiff | None = None,
         staged: pa.Table | None = None,
+        begun: Begun | None = None,
         full: bool = False,
     ) -> pa.Table:
         self.n += 1
@@ -183,7 +186,9 @@ class Stream:
         place = facts.schema.get_field_index("at")
         facts = facts.set_column(place, "at", pa.array([now] * len(facts), pa.int64()))
         state = pa.concat_tables([self.rows, staged]) if staged is not None else self.rows
-        out = advance(state, facts, plan=self.plan, now=now, n=self.n, diff=diff, full=full)
+        out = advance(
+            state, facts, plan=self.plan, now=now, n=self.n, diff=diff, begun=begun, full=full
+        )
         # The stream looks only for rows that became due since it last did.
         assert all(due is None or due > now for due in out["next_due"].to_pylist())
         self.rows = pa.concat_tables([self.rows, out])
@@ -195,8 +200,8 @@ class Stream:
         self.rows = compact(self.rows, now=now, horizon_ms=self.plan.job.horizon_ms)
 
     def _listen(self, out: pa.Table) -> None:
-        self.counted["duplicates"] += sum(out["duplicates"].to_pylist())
-        self.counted["folded"] += sum(out["folded"].to_pylist())
+        self.counted["duplicates"] += sum(filter(None, out["duplicates"].to_pylist()))
+        self.counted["folded"] += sum(filter(None, out["folded"].to_pylist()))
         for text in out["changes"].to_pylist():
             if text is None:
                 continue

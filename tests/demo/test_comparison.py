@@ -14,7 +14,8 @@ from headrace.rules.reference import reference_members
 
 BATCH = {
     "event": "batch", "n": 7, "now": 1_000, "events": 5, "accepted": 3, "duplicates": 1,
-    "quarantined": 1, "users": 2, "messages": 2, "next_due": None, "seconds": {"fold": 0.1},
+    "quarantined": 1, "users": 2, "messages": 2, "next_due": None, "linked": True,
+    "seconds": {"fold": 0.1},
     "ends": {"events.v1": {"0": 5}},
 }  # fmt: skip
 

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.clock import DAY
-from headrace.engine.compact import MOST_IDS, compact
+from headrace.engine.compact import compact
+from headrace.engine.repeats import MOST_IDS
 from headrace.engine.state import GONE, ID, STAGED, STATE_SCHEMA, pack_tiles
 
 NOW = 1_790_000_000_000

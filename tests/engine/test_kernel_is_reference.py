@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from headrace.engine.advance import Begun
 from headrace.engine.evaluate import evaluate
 from headrace.engine.history import stage
 from headrace.plan.diff import bridge, diff
@@ -144,6 +145,40 @@ def test_a_plan_that_came_later_with_staged_history_is_as_if_it_always_was(
     pass_time(stream, nows[-1], case, random)
     assert stream.members() == expected
     assert sorted(stream.replayed) == expected
+
+
+@many
+@given(histories(), randoms(), st.booleans())
+def test_a_plan_that_comes_back_counts_nothing_twice(
+    case: Case, random: Random, was_handed_over: bool
+) -> None:
+    facts = facts_of(case.lines, CATALOG, case.at)
+    registry = MemoryRegistry()
+    old = plan_of(case.segments[:0], CATALOG, registry, version=1)
+    new = plan_of(case.segments, CATALOG, registry, version=2)
+    nows = instants(case, 6, random)
+    batches = cut(facts, 6, random)
+    if random.random() < 0.7:  # nobody's row is written anew while it is away
+        nothing = facts.slice(0, 0)
+        batches[1:4] = [nothing, nothing, pa.concat_tables(batches[1:4])]
+    # It ran, or was only prepared for, and was taken back.
+    stream = Stream(new if was_handed_over else bridge(old, new))
+    stream.batch(batches[0], nows[0])
+    leaving = diff(new, old) if was_handed_over else None
+    stream.batch(batches[1], nows[1], plan=old, diff=leaving)
+    stream.batch(batches[2], nows[2])
+    added = diff(old, new)
+    begun = Begun(frozenset(added.added_slots), stream.n + 1)
+    staged = stage(stream.history, plan=new, slots=begun.slots, now=nows[2], n=begun.since)
+    stream.batch(batches[3], nows[3], plan=bridge(old, new), begun=begun)
+    stream.batch(batches[4], nows[4], plan=new, diff=added, staged=staged, begun=begun)
+    stream.batch(batches[5], nows[5])
+    straight = Stream(new)
+    straight.batch(facts, nows[5])
+    users = sorted(set(facts["user_id"].to_pylist()))
+    for one in (stream, straight):
+        one.batch(touch(users, case.at), case.at)
+    assert stream.state() == straight.state()
 
 
 @quick

@@ -14,6 +14,9 @@ from headrace.clock import Instant
 # user, n, at, memberships (segment, version, entered at), traits as JSON text
 Row: TypeAlias = tuple[str, int, Instant, Sequence[tuple[str, int, Instant]], str | None]
 
+# joined id, n, at, the id it goes by
+Joined: TypeAlias = tuple[str, int, Instant, str]
+
 # Users a script writes at once: some 5 ms of Redis's time, during which nobody else is served.
 USERS_AT_ONCE = 250
 
@@ -30,6 +33,7 @@ class Rebuilt:
 def rebuild(
     writer: Writer,
     rows: Iterable[Row],
+    joined: Iterable[Joined],
     end_offsets: Mapping[int, int],
     *,
     active: Mapping[str, int],
@@ -72,6 +76,11 @@ def rebuild(
         users.append((user, fields, traits))
         total += 1
         held += len(memberships)
+        if len(users) >= USERS_AT_ONCE:
+            write()
+    for user, n, at, canonical in joined:
+        fields = ["_n", str(n), "_at", str(at), "_gone", "1", "_to", canonical]
+        users.append((user, fields, None))
         if len(users) >= USERS_AT_ONCE:
             write()
     write()

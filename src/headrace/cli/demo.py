@@ -24,7 +24,7 @@ from headrace.embedded.children import Children
 from headrace.embedded.services import start_services, stop_services
 from headrace.errors import OperatorError
 from headrace.jobs.batch_log import LoggedBatch, covers
-from headrace.jobs.comparison import Accounts, compare, expected_members
+from headrace.jobs.comparison import Accounts, compare, expected_members, families
 from headrace.jobs.play import Journal, Performance
 from headrace.jobs.shop import Shop
 from headrace.kafka.confluent import ConfluentProducer
@@ -214,7 +214,8 @@ class _Play:
             self.screen.show(self.observer.look("closing"))
             batches, running = self.observer.batches(), store.running_plan(JOB)
             is_newest = running is not None and running.plan_hash == store.target_hash(JOB)
-            if is_newest and covers(batches[-1].ends.get(self.observer.topic, {}), wanted):
+            is_done = is_newest and batches[-1].linked
+            if is_done and covers(batches[-1].ends.get(self.observer.topic, {}), wanted):
                 return
             time.sleep(LOOK_EVERY_SECONDS / 2)
         raise OperatorError(
@@ -289,7 +290,8 @@ class _Play:
             now,
             processes=os.cpu_count() or 1,
         )
-        users = sorted({*self.performance.shop.users, *(user for _, user in expected)})
+        joined = families(self.journal.lines)
+        users = sorted({*self.performance.shop.users, *joined, *(user for _, user in expected)})
         comparison = compare(expected, self.api.memberships(users))
         for difference in comparison.differences[:SHOWN_DIFFERENCES]:
             self.screen.say(f"  {difference}")

@@ -41,7 +41,7 @@ class Api:
         return str(users[0]) if users else None
 
     def memberships(self, users: Sequence[str]) -> set[tuple[str, str]]:
-        """All (segment, user) among ``users``."""
+        """All (segment, user) among ``users``; joined ones under their canonical id."""
         parts = [users[i : i + USERS_AT_ONCE] for i in range(0, len(users), USERS_AT_ONCE)]
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             return {pair for pairs in pool.map(self._batch, parts) for pair in pairs}
@@ -78,4 +78,4 @@ class Api:
 def _pairs(answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for user in answer["users"]:
         for segment in user["segments"]:
-            yield segment, user["user_id"]
+            yield segment, user["canonical_id"]

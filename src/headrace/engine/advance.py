@@ -10,20 +10,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.engine import dues
 from headrace.engine.changes import messages
 from headrace.engine.fold import folded
-from headrace.engine.group import Facts, Users, fact_rows, facts_of, ints, state_rows, users_of
+from headrace.engine.group import Facts, Users, fact_rows, facts_of, input_rows, ints, users_of
 from headrace.engine.measures import measured
 from headrace.engine.members import Members
 from headrace.engine.program import NEVER, Compiled, compiled
-from headrace.engine.reasons import explained
-from headrace.engine.repeats import keys_of, repeats
+from headrace.engine.reasons import CAUSES, explained
+from headrace.engine.repeats import keys_of, live_ids, repeats
 from headrace.engine.rules import Group
 from headrace.engine.state import (
     CURRENT,
     ID,
+    JOINED,
     STAGED,
     STATE_SCHEMA,
     TILE,
@@ -48,6 +50,18 @@ CELLS = 1 << 24
 """Users times measures in one go: 128 MB of integers, and as many for what they were."""
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Slots (ids) that are folded since batch ``since``.
+
+    What older rows hold of them is left from an earlier time, when another plan folded them too;
+    the history that is staged for them has it again.
+    """
+
+    slots: frozenset[int]
+    since: int
+
+
 def advance(
     state: pa.Table,
     events: pa.Table,
@@ -56,6 +70,7 @@ def advance(
     now: int,
     n: int,
     diff: PlanDiff | None = None,
+    begun: Begun | None = None,
     full: bool = False,
 ) -> pa.Table:
     """State rows to append (STATE_SCHEMA) after ``events`` (FACTS_SCHEMA) and the time ``now``.
@@ -63,21 +78,24 @@ def advance(
     ``state`` holds all rows of each user, superseded and staged ones too. A row comes out for
     each user with an event, with ``next_due <= now`` or with staged rows, and, when ``diff`` is
     given, for each whose memberships or next due instant change. ``full`` evaluates every rule
-    instead of those whose inputs changed; the result is the same.
+    instead of those whose inputs changed; the result is the same, unless a user's rows do not
+    say what his memberships rested on: those with a ``cause`` need it.
     """
     code = compiled(plan)
-    state, events = state_rows(state), fact_rows(events)
+    state, events = input_rows(state), fact_rows(events)
     users = users_of(state, events, now=now, everyone=diff is not None)
     if not len(users):
         return empty_state()
     most = min(most_users(code), max(1, CELLS // max(1, len(plan.measures))))
     if len(users) <= most:
-        return _Batch(code, users, state, events, now, n, diff).rows(full=full)
+        return _Batch(code, users, state, events, now, n, diff, begun).rows(full=full)
     parts = []
     for part in range(-(-len(users) // most)):
         some = state.filter(pa.array(users.owner_of_state // most == part))
         facts = events.filter(pa.array(users.owner_of_event // most == part))
-        parts.append(advance(some, facts, plan=plan, now=now, n=n, diff=diff, full=full))
+        parts.append(
+            advance(some, facts, plan=plan, now=now, n=n, diff=diff, begun=begun, full=full)
+        )
     return pa.concat_tables(parts).combine_chunks()
 
 
@@ -93,7 +111,7 @@ class _Stood:
     members: Members
 
     @staticmethod
-    def of(form: Keys, users: Users, state: pa.Table) -> _Stood:
+    def of(form: Keys, users: Users, state: pa.Table, begun: Begun | None) -> _Stood:
         count = len(users)
         known = np.flatnonzero(users.known)
         rows = state.take(pa.array(users.row[known]))
@@ -104,12 +122,17 @@ class _Stood:
             return out
 
         records, sizes = packed(rows["tiles"], TILE)
-        tiles = stored_tiles(form, np.repeat(known, sizes), records)
+        owners = np.repeat(known, sizes)
+        if begun is not None:
+            old = np.repeat(ints(rows["n"], -1) < begun.since, sizes)
+            kept = ~(old & np.isin(records["slot"], list(begun.slots)))
+            owners, records = owners[kept], records[kept]
+        tiles = stored_tiles(form, owners, records)
         words, sizes = packed(rows["members"], WORD)
         return _Stood(
             at=column("at", 0),
             next_due=column("next_due", NEVER),
-            first_seen=column("first_seen", 0),
+            first_seen=column("first_seen", NEVER),
             # Users never seen have the first numbers.
             traits=[None] * (count - len(known)) + rows["traits"].to_pylist(),
             tiles=tiles,
@@ -128,13 +151,14 @@ class _Batch:
     now: int
     n: int
     diff: PlanDiff | None
+    begun: Begun | None
 
     def rows(self, *, full: bool) -> pa.Table:
         """The state rows to append."""
         code, users, state, now = self.code, self.users, self.state, self.now
         count = len(users)
         form = Keys(code, count)
-        stood = _Stood.of(form, users, state)
+        stood = _Stood.of(form, users, state, self.begun)
         keys, has_id = keys_of(self.events)
         ids, _ = packed(state["ids"], ID)
         # A key holds the user it was sent for: ids of other users do no harm here.
@@ -147,6 +171,7 @@ class _Batch:
         was, values = measured(windows, stood.at)
         traits = Traits(code, stood.traits, stood.at, counting, now)
 
+        causes = self._causes()
         definition = Definition.of(code, self.diff)
         members, retired = definition.mapped(code, stood.members)
         group = Group(code, users.names, values.table, lambda: traits.now)
@@ -160,9 +185,9 @@ class _Batch:
         turns = turns.and_(retired)
         transitions = explained(
             code, turns, fresh, counting, told=traits.told, waited=stood.next_due,
-            definition=definition, now=now,
+            causes=causes, definition=definition, now=now,
         )  # fmt: skip
-        shown = traits.shown(users.known)
+        shown = traits.shown(users.known & (causes < 0))
         spoken_of = np.zeros(count, np.bool_)
         spoken_of[turns.users] = True
         spoken_of[list(shown)] = True
@@ -184,15 +209,39 @@ class _Batch:
             emitted[members.unlike(stood.members)] = True
         return self._table(
             np.flatnonzero(emitted), traits.texts, tiles, members, due, waiting.texts(count),
-            np.where(users.known, stood.first_seen, now), changes,
+            self._first_seen(stood), changes,
             ids=self._accepted(keys, has_id & ~repeated),
             duplicates=np.bincount(users.owner_of_event[repeated], minlength=count),
             folded=np.bincount(fresh.owners, minlength=count),
         )  # fmt: skip
 
     def _staged_rows(self) -> Ints:
-        staged = (ints(self.state["layout"], CURRENT) == STAGED) & (self.users.owner_of_state >= 0)
-        return np.flatnonzero(staged)
+        adds = np.isin(ints(self.state["layout"], CURRENT), (STAGED, JOINED))
+        return np.flatnonzero(adds & (self.users.owner_of_state >= 0))
+
+    def _joined_rows(self) -> Ints:
+        rows = self._staged_rows()
+        joined: Ints = rows[ints(self.state["layout"], CURRENT)[rows] == JOINED]
+        return joined
+
+    def _causes(self) -> Ints:
+        """Per user the place in CAUSES of what changed his identity; -1 for nothing."""
+        causes = np.full(len(self.users), -1, np.int64)
+        given = self.state["cause"]
+        if given.null_count < len(given):
+            for place, cause in reversed(list(enumerate(CAUSES))):
+                rows = np.flatnonzero(pc.equal(given, cause).fill_null(False).to_numpy())
+                owners = self.users.owner_of_state[rows]
+                causes[owners[owners >= 0]] = place
+        return causes
+
+    def _first_seen(self, stood: _Stood) -> Ints:
+        seen = np.where(self.users.known, stood.first_seen, NEVER)
+        rows = self._joined_rows()
+        others = ints(self.state["first_seen"], NEVER)[rows]
+        np.minimum.at(seen, self.users.owner_of_state[rows], others)
+        first: Ints = np.where(seen == NEVER, self.now, seen)
+        return first
 
     def _staged_owners(self) -> Ints:
         return self.users.owner_of_state[self._staged_rows()]
@@ -210,16 +259,23 @@ class _Batch:
         return np.concatenate([keys, staged_keys]), np.concatenate([values, staged_values])
 
     def _accepted(self, keys: Words, fresh: Bools) -> tuple[Records, Ints]:
-        """The ids of this batch, by user, and how many each has."""
+        """The ids of this batch and of states that join, by user, and how many each has."""
         at = ints(self.events["at"], self.now)
         fresh = fresh & (at >= self.now - self.code.plan.job.horizon_ms)
         rows = np.flatnonzero(fresh)
         owners = self.users.owner_of_event[rows]
-        rows = rows[np.lexsort((keys[rows], owners))]
         ids = np.empty(len(rows), ID)
         ids["hash"] = keys[rows]
         ids["at"] = at[rows] // 1_000
-        return ids, np.bincount(owners, minlength=len(self.users))
+        joined = self._joined_rows()
+        if len(joined):
+            others, sizes = packed(self.state["ids"].take(pa.array(joined)), ID)
+            ids = np.concatenate([ids, others])
+            owners = np.concatenate([owners, np.repeat(self.users.owner_of_state[joined], sizes)])
+            oldest = (self.now - self.code.plan.job.horizon_ms) // 1_000
+            return live_ids(ids, owners, len(self.users), oldest)
+        order = np.lexsort((ids["hash"], owners))
+        return ids[order], np.bincount(owners, minlength=len(self.users))
 
     def _table(
         self, emitted: Ints, traits: list[str | None], tiles: Tiles, members: Members, due: Ints,

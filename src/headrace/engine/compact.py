@@ -7,9 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.engine.group import ints, state_rows, users_of
-from headrace.engine.state import ID, STAGED, STATE_SCHEMA, Ints, Records, binary_column, packed
-
-MOST_IDS = 1_024
+from headrace.engine.repeats import live_ids
+from headrace.engine.state import ID, STAGED, STATE_SCHEMA, binary_column, packed
 
 
 def compact(rows: pa.Table, *, now: int, horizon_ms: int) -> pa.Table:
@@ -23,7 +22,7 @@ def compact(rows: pa.Table, *, now: int, horizon_ms: int) -> pa.Table:
     kept = rows.take(pa.array(users.row))
     ids, sizes = packed(rows["ids"], ID)
     owners = np.repeat(users.owner_of_state, sizes)
-    merged, counts = _live(ids, owners, len(users), (now - horizon_ms) // 1_000)
+    merged, counts = live_ids(ids, owners, len(users), (now - horizon_ms) // 1_000)
     size = len(kept)
     replaced = {
         "ids": binary_column(merged, counts),
@@ -51,22 +50,3 @@ def merge(stood: pa.Table, new: pa.Table, *, now: int, horizon_ms: int) -> pa.Ta
         place = rows.schema.get_field_index(name)
         rows = rows.set_column(place, rows.schema.field(name), new[name].take(told))
     return rows
-
-
-def _live(ids: Records, owners: Ints, users: int, oldest: int) -> tuple[Records, Ints]:
-    """Each user's distinct ids not before ``oldest`` (seconds), by hash; the newest ones."""
-    rows = np.flatnonzero((ids["at"] >= max(oldest, 0)) & (owners >= 0))
-    # Newest first within a hash, so that of one id accepted twice the later remains.
-    rows = rows[np.lexsort((-ids["at"][rows].astype(np.int64), ids["hash"][rows], owners[rows]))]
-    hashes, of = ids["hash"][rows], owners[rows]
-    first = np.ones(len(rows), np.bool_)
-    first[1:] = (hashes[1:] != hashes[:-1]) | (of[1:] != of[:-1])
-    rows = rows[first]
-    counts = np.bincount(owners[rows], minlength=users)
-    if len(counts) and counts.max() > MOST_IDS:
-        newest = np.lexsort((ids["hash"][rows], -ids["at"][rows].astype(np.int64), owners[rows]))
-        starts = np.repeat(np.cumsum(counts) - counts, counts)
-        chosen = newest[np.arange(len(rows)) - starts < MOST_IDS]
-        rows = rows[np.sort(chosen)]
-        counts = np.bincount(owners[rows], minlength=users)
-    return ids[rows], counts

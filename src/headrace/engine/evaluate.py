@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from headrace.engine.advance import advance
 from headrace.engine.door import admit
-from headrace.engine.identity import apply_identities, resolve
+from headrace.engine.identity import FORGOTTEN, apply_identities, links_of, resolve
 from headrace.engine.state import EVENTS_SCHEMA, empty_state, members_of
 from headrace.plan.build import SegmentVersion, build_plan
 from headrace.plan.model import JobParameters
@@ -41,8 +41,9 @@ def evaluate(
     events = without_repeats(events.filter(pc.less_equal(events["ts"], at)))
     facts = apply_identities(
         events.append_column("at", pa.array(np.full(len(events), at), pa.int64())),
-        resolve(events, at=at),
+        resolve(links_of(events), at=at),
     )
+    facts = facts.filter(pc.not_equal(facts["type"], FORGOTTEN))
     versions = [SegmentVersion(rule, 1) for rule in rules]
     plan = build_plan(versions, catalog, MemoryRegistry(), JobParameters())
     names = {program.version_id: program.segment for program in plan.programs}

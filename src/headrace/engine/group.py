@@ -15,6 +15,8 @@ from headrace.engine.state import (
     CURRENT,
     FACTS_SCHEMA,
     GONE,
+    INPUT_SCHEMA,
+    JOINED,
     STAGED,
     STATE_SCHEMA,
     Bools,
@@ -51,7 +53,7 @@ class Users:
 def users_of(
     state: pa.Table, events: pa.Table, *, now: int, everyone: bool, departed: bool = False
 ) -> Users:
-    """Number those with an event, staged rows or a due state; with ``everyone``, all of them.
+    """Number those with an event, rows that add, or a due state; with ``everyone``, all of them.
 
     ``departed`` counts rows of users who are gone as a state too.
     Users are numbered in the order of their rows, so that what hangs on rows stays sorted.
@@ -67,7 +69,8 @@ def users_of(
     count = len(coded.dictionary)
     layout = ints(state["layout"], CURRENT)
     row = np.full(count, -1, np.int64)
-    rows = np.flatnonzero(layout != STAGED)
+    adds = (layout == STAGED) | (layout == JOINED)
+    rows = np.flatnonzero(~adds)
     if len(rows):
         order = rows[np.lexsort((ints(state["n"], -1)[rows], of_state[rows]))]
         row[of_state[order]] = order  # the greatest n of a user is written last
@@ -79,6 +82,7 @@ def users_of(
     if not departed:
         concerned[of_state[layout == STAGED]] = True
     concerned[gone] = False
+    concerned[of_state[layout == JOINED]] = True
     concerned[of_event] = True
     stands = np.flatnonzero(row >= 0)
     due = ints(state["next_due"], NEVER)[row[stands]] if len(stands) else np.empty(0, np.int64)
@@ -112,6 +116,11 @@ def normalised(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def state_rows(table: pa.Table) -> pa.Table:
     """STATE_SCHEMA, whatever of it was given."""
     return normalised(table, STATE_SCHEMA)
+
+
+def input_rows(table: pa.Table) -> pa.Table:
+    """INPUT_SCHEMA, whatever of it was given."""
+    return normalised(table, INPUT_SCHEMA)
 
 
 def fact_rows(table: pa.Table) -> pa.Table:

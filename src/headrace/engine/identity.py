@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.clock import Instant
 from headrace.engine.state import FACTS_SCHEMA
+
+LINKS = ("alias", "delete")
+"""Types of facts that speak of identities."""
+
+FORGOTTEN = ""
+"""The type of a fact of which only its id is left: no event has it."""
+
+Link: TypeAlias = tuple[Instant, str, str, str]
+"""One of them: ts, type, the deleted id or the ``to`` one, the ``from`` one of an alias or ""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +36,38 @@ class Identities:
     forgotten: Mapping[str, int] = field(default_factory=dict)
 
 
-def resolve(links: pa.Table, *, at: int) -> Identities:
-    """Identities at ``at`` from the alias and delete rows of an EVENTS table.
+def links_of(events: pa.Table) -> list[Link]:
+    """The alias and delete rows of an EVENTS table.
 
-    Of an alias, ``user_id`` is the ``to`` id and ``properties`` hold both. The order of rows
-    means nothing: a deletion sees the joins made up to its own instant, that one included.
+    Of an alias, ``user_id`` is the ``to`` id and ``properties`` hold both.
+    """
+    rows = events.filter(pc.is_in(events["type"], pa.array(LINKS)))
+    columns = (rows[name].to_pylist() for name in ("ts", "type", "user_id", "properties"))
+    return [
+        (ts, kind, user, orjson.loads(text)["from"] if kind == "alias" else "")
+        for ts, kind, user, text in zip(*columns, strict=True)
+    ]
+
+
+def resolve(links: Iterable[Link], *, at: Instant) -> Identities:
+    """Identities at ``at``.
+
+    The order of the links means nothing: a deletion sees the joins made up to its own instant,
+    that one included.
     """
     graph: dict[str, set[str]] = {}
     sources: dict[tuple[str, str], None] = {}
     forgotten: dict[str, int] = {}
-    for ts, kind, user, text in _in_order(links):
+    # At one instant "alias" sorts before "delete", as the deletion takes that join along.
+    for ts, kind, user, source in sorted(links):
         if ts > at:
             break
         if kind == "alias":
-            ends = orjson.loads(text)
-            source, target = ends["from"], ends["to"]
-            sources[source, target] = None
-            graph.setdefault(source, set()).add(target)
-            graph.setdefault(target, set()).add(source)
+            sources[source, user] = None
+            graph.setdefault(source, set()).add(user)
+            graph.setdefault(user, set()).add(source)
             continue
-        for one in _reached(graph, user):
+        for one in reached(graph, user):
             forgotten[one] = ts
             for other in graph.pop(one, ()):
                 sources.pop((one, other), None)
@@ -52,16 +75,8 @@ def resolve(links: pa.Table, *, at: int) -> Identities:
     return Identities(_canonical(graph, {source for source, _ in sources}), forgotten)
 
 
-def _in_order(links: pa.Table) -> Iterator[tuple[int, str, str, str]]:
-    rows = zip(
-        links["ts"].to_pylist(), links["type"].to_pylist(), links["user_id"].to_pylist(),
-        links["properties"].to_pylist(), strict=True,
-    )  # fmt: skip
-    # At one instant "alias" sorts before "delete", as the deletion takes that join along.
-    return iter(sorted(row for row in rows if row[1] in ("alias", "delete")))
-
-
-def _reached(graph: Mapping[str, set[str]], user: str) -> set[str]:
+def reached(graph: Mapping[str, set[str]], user: str) -> set[str]:
+    """Everyone whom a way leads to from ``user``, himself included."""
     found, todo = {user}, [user]
     while todo:
         for other in graph.get(todo.pop(), ()):
@@ -76,7 +91,7 @@ def _canonical(graph: Mapping[str, set[str]], sources: set[str]) -> dict[str, st
     for user in graph:
         if user in canonical:
             continue
-        together = _reached(graph, user)
+        together = reached(graph, user)
         name = min(together - sources or together)
         canonical.update((one, name) for one in together if one != name)
         canonical[name] = name
@@ -84,9 +99,9 @@ def _canonical(graph: Mapping[str, set[str]], sources: set[str]) -> dict[str, st
 
 
 def apply_identities(events: pa.Table, identities: Identities) -> pa.Table:
-    """Ordinary and trait facts (EVENTS_SCHEMA with ``at``) as FACTS_SCHEMA under canonical ids,
-    without the forgotten ones."""
-    rows = events.filter(pc.invert(pc.is_in(events["type"], pa.array(["alias", "delete"]))))
+    """Ordinary and trait facts (EVENTS_SCHEMA with ``at``) as FACTS_SCHEMA under canonical ids;
+    those forgotten are of type FORGOTTEN."""
+    rows = events.filter(pc.invert(pc.is_in(events["type"], pa.array(LINKS))))
     sent = rows["user_id"].cast(pa.string()).combine_chunks()
     if isinstance(sent, pa.ChunkedArray):
         sent = pa.concat_arrays(sent.chunks) if sent.num_chunks else pa.array([], pa.string())
@@ -101,5 +116,6 @@ def apply_identities(events: pa.Table, identities: Identities) -> pa.Table:
     facts = pa.table(columns).select(FACTS_SCHEMA.names)
     if not identities.forgotten or not len(facts):
         return facts
-    codes = coded.indices.to_numpy()
-    return facts.filter(pa.array(facts["ts"].to_numpy() > until[codes]))
+    kept = pa.array(facts["ts"].to_numpy() > until[coded.indices.to_numpy()])
+    place = facts.schema.get_field_index("type")
+    return facts.set_column(place, "type", pc.if_else(kept, facts["type"], FORGOTTEN))

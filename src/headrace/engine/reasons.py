@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from headrace.clock import MINUTE
-from headrace.engine.changes import Transitions
+from headrace.engine.changes import REASONS, Transitions
 from headrace.engine.group import Facts
 from headrace.engine.program import Compiled
 from headrace.engine.state import Bools, Ints
@@ -14,15 +14,19 @@ from headrace.engine.verdicts import Definition, Turns
 LATE = 10 * MINUTE
 """An event this much older than now is late."""
 
+CAUSES = REASONS[:2]
+"""Reasons that lie in a user's identity."""
+
 
 def explained(
     code: Compiled, turns: Turns, fresh: Facts, counting: Facts, *, told: Ints, waited: Ints,
-    definition: Definition, now: int,
+    causes: Ints, definition: Definition, now: int,
 ) -> Transitions:  # fmt: skip
     """Each turn with the first reason of REASONS that applies, and the instant it holds from.
 
     ``fresh`` facts arrived in this batch, ``counting`` ones count from it on; ``told`` are the
-    users with a trait fact, ``waited`` says until when each user's last state was to hold.
+    users with a trait fact, ``waited`` says until when each user's last state was to hold,
+    ``causes`` which of CAUSES changed each user's identity (-1: none).
     """
     users, rules = turns.users, turns.rules
     if not len(users):
@@ -33,7 +37,9 @@ def explained(
         np.maximum.at(last, facts.owners, np.minimum(facts.ts, now))
     active = last >= 0
     defined = np.isin(rules, definition.rules) | (rules >= len(code.version_ids))
+    caused = causes[users]
     choices = [
+        *(caused == place for place in range(len(CAUSES))),
         defined,
         *_by_inputs(code, turns, fresh, told, len(waited), now),
         active[users],
@@ -45,7 +51,7 @@ def explained(
         rules,
         turns.entered,
         reasons=np.select(choices, list(range(len(choices)))),
-        effective=np.where(defined, now, since),
+        effective=np.where(defined | (caused >= 0), now, since),
     )
 
 

@@ -8,10 +8,13 @@ import pyarrow.compute as pc
 import xxhash
 
 from headrace.engine.group import ints
-from headrace.engine.state import Bools, Records, Words
+from headrace.engine.state import Bools, Ints, Records, Words
 
 SECOND = 1_000
 _SIEVE_BITS = 20
+
+MOST_IDS = 1_024
+"""The newest ids of a user that are kept."""
 
 
 def keys_of(events: pa.Table) -> tuple[Words, Bools]:
@@ -72,3 +75,22 @@ def _isin(values: Words, ordered: Words) -> Bools:
     places = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
     found: Bools = ordered[places] == values
     return found
+
+
+def live_ids(ids: Records, owners: Ints, users: int, oldest: int) -> tuple[Records, Ints]:
+    """Each user's distinct ids not before ``oldest`` (seconds), by hash; the newest ones."""
+    rows = np.flatnonzero((ids["at"] >= max(oldest, 0)) & (owners >= 0))
+    # Newest first within a hash, so that of one id accepted twice the later remains.
+    rows = rows[np.lexsort((-ids["at"][rows].astype(np.int64), ids["hash"][rows], owners[rows]))]
+    hashes, of = ids["hash"][rows], owners[rows]
+    first = np.ones(len(rows), np.bool_)
+    first[1:] = (hashes[1:] != hashes[:-1]) | (of[1:] != of[:-1])
+    rows = rows[first]
+    counts = np.bincount(owners[rows], minlength=users)
+    if len(counts) and counts.max() > MOST_IDS:
+        newest = np.lexsort((ids["hash"][rows], -ids["at"][rows].astype(np.int64), owners[rows]))
+        starts = np.repeat(np.cumsum(counts) - counts, counts)
+        chosen = newest[np.arange(len(rows)) - starts < MOST_IDS]
+        rows = rows[np.sort(chosen)]
+        counts = np.bincount(owners[rows], minlength=users)
+    return ids[rows], counts

@@ -27,8 +27,9 @@ WORD = np.dtype("<u8")
 BLOCK = 48  # membership bits a word holds; its other 16 bits name the block
 BITS = np.uint64((1 << BLOCK) - 1)
 
-STAGED, CURRENT, GONE = 0, 1, 2
-"""Layouts: history that only adds, a user's state, a user merged away or deleted."""
+STAGED, CURRENT, GONE, JOINED = 0, 1, 2, 3
+"""Layouts: history that only adds, a user's state, a user merged away or deleted; and, never
+stored, another id's state that adds to this user's."""
 
 EVENTS_SCHEMA = pa.schema(
     [
@@ -78,6 +79,9 @@ STATE_SCHEMA = pa.schema(
         ("folded", pa.int32()),
     ]
 )
+
+INPUT_SCHEMA = STATE_SCHEMA.append(pa.field("cause", pa.string()))
+"""What the kernel reads: ``cause`` says why an identity changed, delete or merge, if it did."""
 
 
 def empty_state() -> pa.Table:

@@ -152,7 +152,8 @@ class Traits:
         return np.concatenate(users), np.concatenate(places)
 
     def shown(self, known: Bools) -> dict[int, str]:
-        """Per user whose message shows them (new ones, changed ones) the traits as JSON text."""
+        """Per user whose message shows them the traits as JSON text: changed ones, and those
+        readers do not know yet."""
         out = dict.fromkeys(np.flatnonzero(~known).tolist(), "{}")
         for user in [*out, *self.told.tolist()]:
             text = plain(self.texts[user])

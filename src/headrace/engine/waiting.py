@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from headrace.engine.group import TRAITS, UNUSED, Facts, Users, ints
 from headrace.engine.program import NEVER, Compiled
-from headrace.engine.state import CURRENT, STAGED, Bools, Ints
+from headrace.engine.state import CURRENT, JOINED, STAGED, Bools, Ints
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -69,6 +69,7 @@ def entering(
             again.append((user, fact))
         else:
             by_user.setdefault(user, []).append(fact)
+    again += _joined_traits(users, state)
     counting = arrived.take(fresh & ~ahead)
     if again:
         counting = counting.joined(facts_of(again, code))
@@ -92,10 +93,20 @@ def _stored(users: Users, state: pa.Table) -> Iterable[tuple[int, Fact]]:
     pending = state["pending"]
     if pending.null_count == len(pending):
         return
-    stands = ints(state["layout"], CURRENT) == STAGED
+    stands = np.isin(ints(state["layout"], CURRENT), (STAGED, JOINED))
     stands[users.row[users.known]] = True
     stands &= users.owner_of_state >= 0
     stands &= pending.combine_chunks().is_valid().to_numpy(zero_copy_only=False)
     for row in np.flatnonzero(stands).tolist():
         for one in orjson.loads(pending[row].as_py()):
             yield int(users.owner_of_state[row]), Fact(one["ts"], one["type"], one["properties"])
+
+
+def _joined_traits(users: Users, state: pa.Table) -> Iterable[tuple[int, Fact]]:
+    """The traits of states that join others, as the facts that made them."""
+    rows = np.flatnonzero(ints(state["layout"], CURRENT) == JOINED)
+    for row in rows.tolist():
+        known = orjson.loads(state["traits"][row].as_py() or "{}")
+        for name, held in known.items():
+            text = orjson.dumps({name: held["v"]}, option=orjson.OPT_SORT_KEYS).decode()
+            yield int(users.owner_of_state[row]), Fact(held["ts"], "traits", text)

@@ -11,7 +11,10 @@ import orjson
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedBatch:
-    """One batch as the stream reported it; ``ends`` are the next offsets by topic."""
+    """One batch as the stream reported it; ``ends`` are the next offsets by topic.
+
+    ``linked`` says whether all joins and deletions so far have been carried out.
+    """
 
     n: int
     now: int
@@ -24,6 +27,7 @@ class LoggedBatch:
     next_due: int | None
     seconds: Mapping[str, float]
     ends: Mapping[str, Mapping[int, int]]
+    linked: bool
 
 
 def logged_batches(logs: Iterable[Path]) -> list[LoggedBatch]:
@@ -50,7 +54,7 @@ def _batch(line: bytes) -> LoggedBatch | None:
             return None
         names = ("n", "now", "events", "accepted", "duplicates", "quarantined", "users")
         return LoggedBatch(
-            **{name: told[name] for name in (*names, "messages", "next_due", "seconds")},
+            **{name: told[name] for name in (*names, "messages", "next_due", "seconds", "linked")},
             ends={
                 topic: {int(number): end for number, end in ends.items()}
                 for topic, ends in told["ends"].items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -53,17 +53,40 @@ def compare(expected: Iterable[tuple[str, str]], served: Iterable[tuple[str, str
 def expected_members(
     lines: Path, segments: Sequence[Segment], catalog: Catalog, at: Instant, *, processes: int
 ) -> list[tuple[str, str]]:
-    """The oracle's (segment, user) over a file of events that join no identities.
+    """The oracle's (segment, user) over a file of events, one JSON line each.
 
-    Without joined ids users have nothing to do with each other, so each process takes a share.
+    Ids that were never joined have nothing to do with each other, so each process takes a share.
     """
-    share = partial(_share, lines, segments, catalog, at, processes)
+    share = partial(_share, lines, families(lines), segments, catalog, at, processes)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         return sorted(pair for pairs in pool.map(share, range(processes)) for pair in pairs)
 
 
+def families(file: Path) -> dict[str, str]:
+    """For each id that an alias in the file names, one of those it was ever joined with."""
+    links: dict[str, set[str]] = {}
+    with file.open("rb") as lines:
+        for line in lines:
+            if b'"alias"' not in line:
+                continue
+            fact = orjson.loads(line)
+            if fact["type"] == "alias":
+                links.setdefault(fact["from"], set()).add(fact["to"])
+                links.setdefault(fact["to"], set()).add(fact["from"])
+    families: dict[str, str] = {}
+    for start in links:
+        waiting = [] if start in families else [start]
+        while waiting:
+            user = waiting.pop()
+            if user not in families:
+                families[user] = start
+                waiting += links[user]
+    return families
+
+
 def _share(
     file: Path,
+    families: Mapping[str, str],
     segments: Sequence[Segment],
     catalog: Catalog,
     at: Instant,
@@ -71,12 +94,14 @@ def _share(
     number: int,
 ) -> list[tuple[str, str]]:
     with file.open("rb") as lines:
-        mine = (
-            line
-            for line in lines
-            if zlib.crc32(orjson.loads(line)["user_id"].encode()) % shares == number
-        )
+        mine = (line for line in lines if _number(line, families, shares) == number)
         return reference_members(mine, segments, catalog, at)
+
+
+def _number(line: bytes, families: Mapping[str, str], shares: int) -> int:
+    fact = orjson.loads(line)
+    user = fact["to"] if fact["type"] == "alias" else fact["user_id"]
+    return zlib.crc32(families.get(user, user).encode()) % shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from headrace.kafka.kafka_python import KafkaPythonAdmin
 from headrace.messages.topics import MEMBERSHIPS, in_namespace, topic
 from headrace.settings import Settings
 from headrace.spark.plans import KeptPlans
-from headrace.spark.reload import cached_rows
+from headrace.spark.reload import cached_rows, joined_rows
 from headrace.spark.session import open_session
 from headrace.spark.start import newest_header
 from headrace.spark.tables import Lake
@@ -40,6 +40,7 @@ def run(settings: Settings) -> None:
     done = rebuild(
         writer,
         cached_rows(spark, lake, plan=plan),
+        joined_rows(spark, lake),
         ends,
         active=plan.versions,
         as_of=header.now,

@@ -39,6 +39,7 @@ class Reporter:
             "now": header.now,
             "plan": header.plan,
             "preparing": done.pending_plan,
+            "linked": header.linked == header.n,
             "events": done.events,
             **asdict(done.counts),
             "seconds": done.seconds,

@@ -2,7 +2,8 @@
 
 Same seed, same start, same calls: same messages. Customers are drawn by Zipf's law, amounts are
 log-normal; about one message in a hundred is sent twice, some come late, some slightly ahead of
-their time, and some are garbage of every kind the door must refuse.
+their time, and some are garbage of every kind the door must refuse. Some visitors turn out to be
+customers, and some customers ask to be forgotten.
 """
 
 from __future__ import annotations
@@ -91,6 +92,8 @@ TRAITS_SHARE = 0.03  # of live messages
 DUPLICATES = 0.01
 LATE = 0.03
 AHEAD = 0.001
+SIGN_INS = 0.003  # of messages: a visitor did that, and turns out to be a customer
+FORGOTTEN = 0.0001  # of messages: their customer is forgotten at that moment
 LIVE_GARBAGE = 0.001
 HISTORY_GARBAGE = 300
 RECENT = 2_000  # repeats are of the newest so many: duplicates are known by 1,024 ids a user
@@ -114,7 +117,8 @@ class Shop:
         self._recent: deque[Message] = deque(maxlen=RECENT)
 
     def history(self, events: int, *, days: int = 40) -> Iterator[Message]:
-        """``events`` messages of the last ``days``, repeats and garbage on top, almost in order.
+        """``events`` messages of the last ``days``, almost in order; on top of that sign-ins,
+        deletions, repeats and garbage.
 
         Every customer signs up in it: one traits message each is among them.
         """
@@ -220,14 +224,39 @@ class Shop:
         """The messages in order, with repeats of recent ones and garbage in between."""
         repeated = self._random.random(len(messages)) < DUPLICATES
         bad = self._random.random(len(messages)) < garbage
-        for message, repeat, trouble in zip(messages, repeated.tolist(), bad.tolist(), strict=True):
+        met = self._random.random((2, len(messages))) < [[SIGN_INS], [FORGOTTEN]]
+        for message, repeat, trouble, joins, ends in zip(
+            messages, repeated.tolist(), bad.tolist(), *met.tolist(), strict=True
+        ):
+            if joins:
+                message, link = self._sign_in(message)
+                yield link
             self._recent.append(message)
             yield message
+            if ends:
+                yield self._deletion(message)
             if repeat:
                 again = self._recent[int(self._random.integers(len(self._recent)))]
                 yield again._replace(kind="duplicate")
             if trouble:
                 yield self._garbage(message, now)
+
+    def _sign_in(self, message: Message) -> tuple[Message, Message]:
+        """The message as a visitor's, and the join that says which customer that was."""
+        self._sent += 1
+        line = orjson.loads(message.value)
+        visitor = f"visitor-{self.start:x}-{self._sent:x}"
+        link = {"type": "alias", "from": visitor, "to": line["user_id"], "ts": line["ts"]}
+        sent = orjson.dumps({**line, "user_id": visitor})
+        return (
+            Message(visitor.encode(), sent, "event"),
+            Message(message.key, orjson.dumps(link), "event"),
+        )
+
+    def _deletion(self, message: Message) -> Message:
+        line = orjson.loads(message.value)
+        link = {"type": "delete", "user_id": line["user_id"], "ts": line["ts"]}
+        return Message(message.key, orjson.dumps(link), "event")
 
     def _garbage(self, near: Message, now: Instant) -> Message:
         self._sent += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from headrace.messages.topics import (
 )
 from headrace.metrics import Metrics
 from headrace.settings import Settings
+from headrace.spark.identities import check_key
 from headrace.spark.offsets import OffsetLog
 from headrace.spark.plans import KeptPlans
 from headrace.spark.protocol import Course, Surroundings, run_batch
@@ -75,6 +77,8 @@ def stream(
     lake = Lake(settings.tables_root)
     lake.create(spark)
     held = held_by_kafka(settings) if accept_loss else None
+    key = tombstone_key(settings)
+    check_key(spark, lake, key)
     start = find_start(spark, lake, settings.checkpoint_root, held=held)
     log.info("stream starts", generation=start.generation, reason=start.reason)
     plans = KeptPlans(spark, settings.tables_root)
@@ -107,6 +111,7 @@ def stream(
             control_topic=named[CONTROL],
             target=target,
             plan=plans.get,
+            tombstone_key=key,
             report=Reporter(target.store, markers, watch, metrics or Metrics()),
         )
         run_stream(
@@ -129,6 +134,20 @@ def held_by_kafka(settings: Settings) -> Held:
 
 
 TOPICS_USED = (EVENTS, CONTROL, MEMBERSHIPS, SEGMENTS, DEAD)
+
+
+def tombstone_key(settings: Settings) -> str:
+    """The key that is set, or the one kept under home, made when first asked for."""
+    given = settings.tombstone_key.get_secret_value()
+    if given:
+        return given
+    kept = settings.home / "tombstone.key"
+    if not kept.exists():
+        settings.home.mkdir(parents=True, exist_ok=True)
+        file = os.open(kept, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(file, "w") as text:
+            text.write(secrets.token_hex(32))
+    return kept.read_text()
 
 
 def lock_tables(home: Path) -> int:

@@ -82,6 +82,10 @@ class Settings(BaseSettings):
     postgres_url: SecretStr = Field(SecretStr(""), description="postgresql+psycopg2://…")
     kafka_bootstrap: str = Field("", description="host:port of Kafka brokers, comma-separated")
     redis_url: SecretStr = Field(SecretStr(""), description="redis://…")
+    tombstone_key: SecretStr = Field(
+        SecretStr(""),
+        description="Makes tombstones of forgotten users unreadable; empty: made once, under home",
+    )
     api_host: str = Field("127.0.0.1", description="Address the API listens on")
     api_port: Port = Field(8_080, description="Port of the API")
     tables_root: str = Field("", description="Folder or URL of the Delta tables")

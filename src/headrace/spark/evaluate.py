@@ -6,11 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from headrace.engine.advance import advance
-from headrace.engine.identity import Identities, apply_identities, resolve
+from headrace.engine.identity import (
+    FORGOTTEN,
+    LINKS,
+    Identities,
+    apply_identities,
+    links_of,
+    resolve,
+)
 from headrace.engine.state import empty_state, members_of
 from headrace.plan.model import Plan
 from headrace.spark.fold import user_hash
@@ -23,7 +31,6 @@ FACT = (
     " partition int, offset bigint, at bigint"
 )
 FACT_COLUMNS = [field.split()[0] for field in FACT.split(",")]
-LINKS = ("alias", "delete")
 MEMBER = "segment string, user_id string"
 
 
@@ -62,7 +69,7 @@ def evaluate_lines(lines: DataFrame, *, plan: Plan, at: int) -> Evaluated:
 def evaluate_facts(facts: DataFrame, *, plan: Plan, at: int) -> DataFrame:
     """Accepted rows of ``events``, no repeats -> memberships (segment, user_id) at ``at``."""
     links = facts.where(F.col("type").isin(*LINKS))
-    identities = resolve(links.toArrow(), at=at)
+    identities = resolve(links_of(links.toArrow()), at=at)
     rows = _identified(facts.where(~F.col("type").isin(*LINKS)), identities)
     groups = max(1, -(-rows.count() // FACTS_PER_GROUP))
 
@@ -112,6 +119,7 @@ def _identified(facts: DataFrame, identities: Identities) -> DataFrame:
     def identify(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             rows = apply_identities(pa.Table.from_batches([batch]), identities)
+            rows = rows.filter(pc.not_equal(rows["type"], FORGOTTEN))
             yield from rows.select(FACT_COLUMNS).to_batches()
 
     return facts.mapInArrow(identify, FACT)

@@ -9,9 +9,11 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from headrace.engine.advance import advance
+from headrace.engine.advance import Begun
 from headrace.engine.compact import merge
+from headrace.engine.families import MOVES_SCHEMA
 from headrace.engine.history import stage
+from headrace.engine.regroup import step
 from headrace.plan.diff import PlanDiff
 from headrace.plan.model import Plan
 from headrace.spark.header import Header
@@ -26,6 +28,8 @@ STATE = (
 STATE_COLUMNS = [field.split()[0] for field in STATE.split(",")]
 # What the kernel reads of a state row; `changes` is output only.
 STATE_INPUT = [name for name in STATE_COLUMNS if name not in ("changes", "duplicates", "folded")]
+# Where a row of another origin goes, and why: see `families.MOVES_SCHEMA`.
+MOVE = [name for name in MOVES_SCHEMA.names if name != "user_id"]
 # One task for a trickle, one per bucket for a flood: a group is held in memory whole.
 TRICKLE = 5_000
 
@@ -71,14 +75,17 @@ def advanced(
     now: int,
     n: int,
     diff: PlanDiff | None,
+    begun: Begun | None,
     groups: int,
     whole: bool,
 ) -> DataFrame:
     """Events of one batch and state rows -> the state rows to write.
 
     With ``whole`` the state is everybody's and so is the answer: one row per user, for a batch
-    that replaces the table. Else the rows of touched and due users, for a batch that appends.
+    that replaces the table. Else the rows of touched and due users, for a batch that appends;
+    some of them may have the columns of MOVE.
     """
+    move = [name for name in MOVE if name in state.columns]
 
     def advance_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         both = list(batches)
@@ -87,20 +94,15 @@ def advanced(
         rows = pa.Table.from_batches(both)
         is_event = rows["is_event"]
         happened = rows.filter(is_event).select(["user_id", *(f"event_{c}" for c in EVENT_COLUMNS)])
-        stood = rows.filter(pc.invert(is_event)).select(STATE_INPUT)
-        result = advance(
-            stood,
-            happened.rename_columns(["user_id", *EVENT_COLUMNS]),
-            plan=plan,
-            now=now,
-            n=n,
-            diff=diff,
-        )
+        happened = happened.rename_columns(["user_id", *EVENT_COLUMNS])
+        stood = rows.filter(pc.invert(is_event)).select([*STATE_INPUT, *move])
+        result = step(stood, happened, plan=plan, now=now, n=n, diff=diff, begun=begun)
         if whole:
             result = merge(stood, result, now=now, horizon_ms=plan.job.horizon_ms)
         yield from result.select(STATE_COLUMNS).to_batches()
 
-    return _by_group(_side_by_side(events, state), groups).mapInArrow(advance_group, STATE)
+    rows = _side_by_side(events, state, [*STATE_INPUT, *move])
+    return _by_group(rows, groups).mapInArrow(advance_group, STATE)
 
 
 def staged(
@@ -123,14 +125,14 @@ def _by_group(rows: DataFrame, groups: int) -> DataFrame:
     return rows.repartitionById(groups, F.pmod(user_hash(), F.lit(groups)).cast("int"))
 
 
-def _side_by_side(events: DataFrame, state: DataFrame) -> DataFrame:
+def _side_by_side(events: DataFrame, state: DataFrame, columns: list[str]) -> DataFrame:
     """One frame of both kinds of rows, so that one shuffle brings a user's together."""
     happened = events.select(
         F.lit(True).alias("is_event"),
         "user_id",
         *(F.col(c).alias(f"event_{c}") for c in EVENT_COLUMNS),
     )
-    stood = state.select(F.lit(False).alias("is_event"), *STATE_INPUT)
+    stood = state.select(F.lit(False).alias("is_event"), *columns)
     return happened.unionByName(stood, allowMissingColumns=True)
 
 

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from headrace.plan.model import Plan
 from headrace.spark.files import remove
 from headrace.spark.fold import groups_for, kernel_events, staged
+from headrace.spark.identities import Known, identified
 from headrace.spark.session import plain_session
 from headrace.spark.tables import Lake
 
@@ -22,13 +23,15 @@ class Backfill:
 
     ``now`` is that of the batch before: facts ahead of it are left to the rows they wait in.
     Runs in a thread of the driver; Spark shares the cores. The table's name says what it holds,
-    so an interrupted backfill is found finished or written anew.
+    so an interrupted backfill is found finished or written anew. Identities stand still until
+    the hand-over: see `Header.linked`.
     """
 
     plan: Plan
     slots: frozenset[int]
     before: int
     now: int
+    tombstone_key: str
     failure: BaseException | None = None
     _done: threading.Event = field(default_factory=threading.Event)
 
@@ -59,8 +62,10 @@ class Backfill:
             history = lake.read(spark, "events").where(
                 (F.col("n") < self.before) & (F.col("verdict") == "accepted")
             )
+            facts = kernel_events(history, self.plan.event_types)
+            known = Known.of(spark, lake)
             rows = staged(
-                kernel_events(history, self.plan.event_types),
+                identified(spark, facts, lake, known, self.tombstone_key),
                 plan=self.plan,
                 slots=self.slots,
                 now=self.now,

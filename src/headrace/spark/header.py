@@ -36,7 +36,11 @@ class Preparation:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One batch: its number, its instant, its plan and the Kafka offsets it ends at."""
+    """One batch: its number, its instant, its plan and the Kafka offsets it ends at.
+
+    Joins and deletions of the batches after ``linked_before``, up to ``linked``, are carried out
+    in this one.
+    """
 
     n: int
     now: int
@@ -45,6 +49,8 @@ class Header:
     ends: TopicOffsets = field(default_factory=dict)
     handover: Handover | None = None
     preparing: Preparation | None = None
+    linked_before: int = -1
+    linked: int = -1
 
     @property
     def generation(self) -> int:

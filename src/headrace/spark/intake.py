@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from headrace.engine.door import admit
@@ -19,7 +18,6 @@ PARSED = (
     " verdict string, reason string, raw binary, topic string, partition int, offset bigint"
 )
 COLUMNS = [field.split()[0] for field in PARSED.split(",")]
-NOT_YET = ("alias", "delete")
 # Below this one task parses faster than four can be scheduled, and leaves one file instead of four.
 ONE_TASK = 20_000
 
@@ -56,7 +54,7 @@ def append_events(
             )
             size = len(rows)
             yield from (
-                without_identities(rows.select(COLUMNS), batch)
+                rows.select(COLUMNS)
                 .append_column("n", pa.repeat(pa.scalar(header.n, pa.int64()), size))
                 .append_column("at", pa.repeat(pa.scalar(header.now, pa.int64()), size))
                 .append_column("day", pa.repeat(pa.scalar(day, pa.date32()), size))
@@ -73,22 +71,3 @@ def append_events(
         .option("userMetadata", header.to_json())
         .save(lake.path("events"))
     )
-
-
-def without_identities(rows: pa.Table, received: pa.RecordBatch) -> pa.Table:
-    """Reject what the stream cannot act on yet: joins of ids and deletions.
-
-    Files and the batch path know them; accepting them here would promise what does not happen.
-    """
-    refused = pc.and_(
-        pc.equal(rows["verdict"], "accepted"), pc.is_in(rows["type"], pa.array(NOT_YET))
-    )
-    refused = pc.fill_null(refused, False)
-    if not pc.any(refused).as_py():
-        return rows
-    changed = {"verdict": "rejected", "reason": "identity-not-yet", "raw": received["value"]}
-    for name, value in changed.items():
-        place = rows.schema.get_field_index(name)
-        column = pc.if_else(refused, value, rows[name])
-        rows = rows.set_column(place, rows.schema.field(name), column)
-    return rows

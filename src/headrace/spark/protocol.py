@@ -16,6 +16,9 @@ from dataclasses import dataclass, field, replace
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from headrace.engine.advance import Begun
+from headrace.engine.families import Regrouping
+from headrace.engine.identity import FORGOTTEN
 from headrace.messages.memberships import activation_marker
 from headrace.plan.diff import PlanDiff, bridge, diff
 from headrace.plan.model import Plan
@@ -29,6 +32,16 @@ from headrace.spark.fold import (
 )
 from headrace.spark.handover import Backfill, drop_staging, staging
 from headrace.spark.header import GENERATION, Handover, Header, Preparation
+from headrace.spark.identities import (
+    Known,
+    arrived_links,
+    carry_out,
+    identified,
+    moved_rows,
+    moved_users,
+    no_links,
+    retold_facts,
+)
 from headrace.spark.intake import append_events
 from headrace.spark.offsets import OffsetLog, PlannedBatch, TopicOffsets
 from headrace.spark.publish import Counts, Outlet, count_batch, publish
@@ -40,6 +53,7 @@ from headrace.spark.upkeep import compact_bucket, merge_small_files, vacuum
 COMPACT_EVERY = 4  # appending batches between two compactions of a bucket
 WORTH_COMPACTING = 200_000  # users; up to half as many superseded rows are no burden
 MERGE_EVERY = 64  # committing batches between two merges of small files
+FACTS_RETOLD = 100  # about so many facts a user whose state begins anew has
 VACUUM_EVERY = 900  # about half an hour at a trigger of 2 s
 
 
@@ -68,6 +82,8 @@ class Surroundings:
     # A plan by its hash, from where it outlives Postgres being down.
     plan: Callable[[str], Plan]
     report: Callable[[Report], None]
+    # Makes tombstones unreadable to who has only the tables.
+    tombstone_key: str
 
 
 @dataclass(slots=True)
@@ -80,6 +96,7 @@ class Course:
     batches: int = 0
     # Known once the first batch has looked.
     dues: Dues | None = None
+    known: Known | None = None
     users: int = 0
     # Since the last compaction: rows and commits appended; and the bucket it was.
     appended: int = 0
@@ -111,9 +128,11 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
     clock.lap("intake")
     due = _due_users(header, plan, course, around, spark)
     clock.lap("due")
+    regrouped = _carry_out_links(spark, header, parsed, course, around)
+    clock.lap("identities")
     counts = Counts()
-    if size or due is not None or header.handover is not None:
-        folded = _fold(spark, header, plan, parsed, due, course, around)
+    if size or due is not None or regrouped is not None or header.handover is not None:
+        folded = _fold(spark, header, plan, parsed, due, regrouped, course, around)
         clock.lap("fold")
         counts = count_batch(spark, lake, parsed, folded)
         clock.lap("count")
@@ -148,7 +167,11 @@ def _header(
     header = Header(
         n=n, now=now, plan=before.plan if before else "", starts=course.ends, ends=planned.ends
     )
-    return _with_plan(header, before, course, around, spark)
+    header = _with_plan(header, before, course, around, spark)
+    linked = before.linked if before else -1
+    # States and the history being prepared for them stay under the same ids meanwhile.
+    waits = header.preparing is not None or header.handover is not None
+    return replace(header, linked_before=linked, linked=linked if waits else n)
 
 
 def _with_plan(
@@ -177,7 +200,13 @@ def _with_plan(
         preparing = Preparation(target.hash, since=header.n, until=before.now)
     backfill = course.backfill
     if backfill is None or (backfill.plan.hash, backfill.before) != (target.hash, preparing.since):
-        backfill = Backfill(target, frozenset(change.added_slots), preparing.since, preparing.until)
+        backfill = Backfill(
+            target,
+            frozenset(change.added_slots),
+            preparing.since,
+            preparing.until,
+            around.tombstone_key,
+        )
         backfill.start(spark, around.lake)
         course.backfill = backfill
     if backfill.is_done and preparing.since < header.n:
@@ -241,12 +270,28 @@ def _due_users(
     return course.dues.users(profiles, now=header.now, limit=plan.job.due_limit)
 
 
+def _carry_out_links(
+    spark: SparkSession, header: Header, parsed: Commit | None, course: Course, around: Surroundings
+) -> Regrouping | None:
+    lake = around.lake
+    if course.known is None:
+        course.known = Known.of(spark, lake)
+    if header.linked != header.n:
+        return None
+    links = no_links()
+    if header.linked_before + 1 < header.n or (parsed and parsed.rows(verdict="accepted")):
+        links = arrived_links(spark, lake, header, parsed, header.linked_before)
+    replay = course.replay is not None and course.replay.n == header.n
+    return carry_out(spark, lake, header, links, course.known, around.tombstone_key, replay=replay)
+
+
 def _fold(
     spark: SparkSession,
     header: Header,
     plan: Plan,
     parsed: Commit | None,
     due: DataFrame | None,
+    regrouped: Regrouping | None,
     course: Course,
     around: Surroundings,
 ) -> Commit:
@@ -257,13 +302,11 @@ def _fold(
         return commit
     profiles = lake.read(spark, "profiles")
     arrived = parsed.rows(verdict="accepted") if parsed else 0
-    events = kernel_events(
-        (parsed or Commit(header, ())).read(spark, lake, "events", verdict="accepted"),
-        plan.event_types,
-    )
+    read = (parsed or Commit(header, ())).read(spark, lake, "events", verdict="accepted")
+    events = _identified(spark, read, plan, course, around)
     # When most users are touched it is cheaper to write everybody anew, which leaves the table
     # compact, than to pick out the touched ones; a hand-over looks at everybody in any case.
-    whole = header.handover is not None or arrived >= course.users
+    whole = header.handover is not None or (arrived >= course.users and regrouped is None)
     if whole:
         dues.everybody(header.now)
     change: PlanDiff | None = None
@@ -280,7 +323,18 @@ def _fold(
         touched = events.select("user_id")
         if due is not None:
             touched = touched.union(due)
+        if regrouped is not None:
+            touched = touched.union(moved_users(spark, regrouped, "joins"))
         state = profiles.join(touched, "user_id", "left_semi")
+    if regrouped is not None:
+        told = retold_facts(spark, lake, regrouped, before=header.n, horizon_ms=plan.job.horizon_ms)
+        again = _identified(spark, told, plan, course, around)
+        events = events.unionByName(again.where(F.col("type") != FORGOTTEN))
+        elsewhere = moved_users(spark, regrouped, "stays", "leaves")
+        state = state.join(F.broadcast(elsewhere), "user_id", "left_anti").unionByName(
+            moved_rows(spark, profiles, regrouped), allowMissingColumns=True
+        )
+        groups = groups_for(arrived + FACTS_RETOLD * len(regrouped.retold), plan.job.buckets)
     rows = advanced(
         events,
         state,
@@ -288,6 +342,7 @@ def _fold(
         now=header.now,
         n=header.n,
         diff=change,
+        begun=_begun(header, around),
         groups=groups,
         whole=whole,
     )
@@ -300,6 +355,27 @@ def _fold(
         course.appended += commit.rows()
         course.appends += 1
     return commit
+
+
+def _identified(
+    spark: SparkSession, rows: DataFrame, plan: Plan, course: Course, around: Surroundings
+) -> DataFrame:
+    assert course.known is not None, "looked up before anything is folded"
+    facts = kernel_events(rows, plan.event_types)
+    return identified(spark, facts, around.lake, course.known, around.tombstone_key)
+
+
+def _begun(header: Header, around: Surroundings) -> Begun | None:
+    """The slots whose history is being prepared, or is handed over in this batch."""
+    if header.preparing is not None:
+        old, new, since = header.plan, header.preparing.plan, header.preparing.since
+    elif header.handover is not None and header.handover.staged_before is not None:
+        assert header.handover.replaces is not None, "history is added to an earlier plan"
+        old, new, since = header.handover.replaces, header.plan, header.handover.staged_before
+    else:
+        return None
+    added = diff(around.plan(old), around.plan(new)).added_slots
+    return Begun(frozenset(added), since)
 
 
 def _dues(course: Course) -> Dues:
@@ -349,7 +425,7 @@ def _keep_up(
             )
         course.appended, course.appends = 0, 0
     if course.batches % MERGE_EVERY == 0:
-        for name in ("events", "transitions", "quarantine"):
+        for name in ("events", "transitions", "quarantine", "identities", "tombstones"):
             merge_small_files(spark, lake, name)
     if course.batches % VACUUM_EVERY == 0:
         for name in TABLES:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from headrace.engine.identity import LINKS
 from headrace.plan.model import Plan
 from headrace.spark.evaluate import evaluate_facts, state_members
 from headrace.spark.header import Header
@@ -26,9 +27,11 @@ class Parity:
 def recomputed(
     spark: SparkSession, lake: Lake, *, plan: Plan, header: Header, at: int
 ) -> DataFrame:
-    """Memberships (segment, user_id) at ``at`` from the stored events up to batch ``header.n``."""
+    """Memberships (segment, user_id) at ``at`` from the stored events up to batch ``header.n``,
+    under the identities that the stream knew then."""
     facts = lake.facts(spark, horizon_ms=plan.job.horizon_ms)
-    known = facts.where((F.col("n") <= header.n) & (F.col("ts") <= at))
+    carried_out = F.when(F.col("type").isin(*LINKS), header.linked).otherwise(header.n)
+    known = facts.where((F.col("n") <= carried_out) & (F.col("ts") <= at))
     return evaluate_facts(known, plan=plan, at=at)
 
 

@@ -12,10 +12,13 @@ from pyspark.sql import functions as F
 
 from headrace.engine.state import members_of
 from headrace.plan.model import Plan
+from headrace.spark.identities import latest_identities
 from headrace.spark.tables import Lake
 
 # user, n, at, memberships (segment, version, entered at), traits as JSON text
 CachedRow: TypeAlias = tuple[str, int, int, list[tuple[str, int, int]], str | None]
+# joined id, n, at, the id it goes by
+JoinedRow: TypeAlias = tuple[str, int, int, str]
 
 
 def cached_rows(spark: SparkSession, lake: Lake, *, plan: Plan) -> Iterator[CachedRow]:
@@ -53,6 +56,14 @@ def cached_rows(spark: SparkSession, lake: Lake, *, plan: Plan) -> Iterator[Cach
     for row in rows.toLocalIterator(prefetchPartitions=True):
         memberships = [(m["segment"], m["version"], m["entered"] or 0) for m in row["held"] or ()]
         yield row["user_id"], row["n"], row["at"], memberships, _current(row["traits"])
+
+
+def joined_rows(spark: SparkSession, lake: Lake) -> Iterator[JoinedRow]:
+    """One row per id that goes by another."""
+    joined = latest_identities(lake.read(spark, "identities")).where("canonical != user_id")
+    rows = joined.select("user_id", "n", "at", "canonical")
+    for row in rows.toLocalIterator(prefetchPartitions=True):
+        yield row["user_id"], row["n"], row["at"], row["canonical"]
 
 
 def _current(traits: str | None) -> str | None:

@@ -80,9 +80,9 @@ def find_start(
 ) -> Start:
     """Compare headers with the newest checkpoint; on a mismatch prepare a new generation.
 
-    A new generation deletes the rows of ``events`` that no ``profiles`` commit covers: they will
-    be read from Kafka again. Given ``held``, there is always a new one, which passes over what
-    Kafka has lost.
+    A new generation deletes the rows of ``events``, and of what was made of its joins and
+    deletions, that no ``profiles`` commit covers: they will be read from Kafka again. Given
+    ``held``, there is always a new one, which passes over what Kafka has lost.
     """
     parsed, folded = newest_header(spark, lake, "events"), newest_header(spark, lake, "profiles")
     newest = max((h for h in (parsed, folded) if h), key=lambda h: h.n, default=None)
@@ -105,7 +105,8 @@ def find_start(
     while OffsetLog(checkpoint(checkpoint_root, following)).last_planned(spark) is not None:
         following += 1
     covered = folded.n if folded else -1
-    lake.delta(plain_session(spark), "events").delete(F.col("n") > covered)
+    for name in ("events", "identities", "tombstones"):
+        lake.delta(plain_session(spark), name).delete(F.col("n") > covered)
     ends = folded.ends if folded else {}
     if held is not None:
         return Start(following, folded, reachable(ends, held), "loss accepted")

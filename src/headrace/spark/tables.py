@@ -19,9 +19,11 @@ from pyspark.sql.types import (
     StringType,
 )
 
+from headrace.engine.identity import LINKS
+from headrace.engine.state import CURRENT
 from headrace.spark.files import names
 
-TableName = Literal["events", "quarantine", "profiles", "transitions"]
+TableName = Literal["events", "quarantine", "profiles", "transitions", "identities", "tombstones"]
 
 TEXT, LONG, INT, BYTES = StringType(), LongType(), IntegerType(), BinaryType()
 
@@ -131,6 +133,30 @@ TABLES: Mapping[TableName, Table] = {
         partitioned_by=("day",),
         properties={**KEEP_A_WEEK, "delta.enableChangeDataFeed": "true"},
     ),
+    "identities": Table(
+        "Who goes by which id: one row per id and change; the greatest n counts",
+        (
+            ("user_id", TEXT, "user id as sent"),
+            ("family", TEXT, "the smallest id ever linked with it"),
+            ("canonical", TEXT, "the id it goes by, itself if no other"),
+            ("forgotten", LONG, "instant up to which its facts are forgotten, ms"),
+            ("links", TEXT, "JSON: the joins and deletions it stands in: ts, type, id, from"),
+            ("due", LONG, "when the first of them that is ahead of now comes true, ms"),
+            ("n", LONG, "batch number"),
+            ("at", LONG, "the batch's now, ms"),
+        ),
+        properties=KEEP_A_WEEK,
+    ),
+    "tombstones": Table(
+        "Up to when which id is forgotten; the greatest n counts",
+        (
+            ("key", TEXT, "HMAC-SHA256 of the user id as sent"),
+            ("until", LONG, "instant up to and including which its facts are forgotten, ms"),
+            ("n", LONG, "batch number"),
+            ("at", LONG, "the batch's now, ms"),
+        ),
+        properties=KEEP_A_WEEK,
+    ),
 }
 
 
@@ -175,21 +201,27 @@ class Lake:
         return DeltaTable.forPath(spark, self.path(name))
 
     def latest_profiles(self, spark: SparkSession) -> DataFrame:
-        """One row per user: the one with the greatest n."""
+        """One row per user who is neither merged away nor forgotten: that of the greatest n."""
         newest = Window.partitionBy("user_id").orderBy(F.col("n").desc())
         return (
             self.read(spark, "profiles")
             .withColumn("_rank", F.row_number().over(newest))
-            .where("_rank = 1")
+            .where(F.col("_rank") == 1)
+            .where(F.col("layout") == CURRENT)
             .drop("_rank")
         )
 
-    def facts(self, spark: SparkSession, *, horizon_ms: int) -> DataFrame:
+    def facts(
+        self, spark: SparkSession, *, horizon_ms: int, users: DataFrame | None = None
+    ) -> DataFrame:
         """Accepted events without repeats: the first counts, for ``horizon_ms`` after its arrival.
 
-        Rows without an event id are never repeats.
+        Rows without an event id are never repeats, nor are joins and deletions. With ``users``
+        (user_id) only what was sent under those ids.
         """
         accepted = self.read(spark, "events").where("verdict = 'accepted'")
+        if users is not None:
+            accepted = accepted.join(users, "user_id", "left_semi")
         columns = [name for name in accepted.columns if name not in ("reason", "raw", "verdict")]
         arrival = ["n", "partition", "offset"]
         rows = F.sort_array(F.collect_list(F.struct(*arrival, F.struct(*columns).alias("fact"))))
@@ -202,9 +234,10 @@ class Lake:
                 F.concat(kept, F.array(row["fact"])),
             ).otherwise(kept),
         )
-        named = accepted.where("event_id IS NOT NULL").groupBy("user_id", "event_id")
+        may_repeat = F.col("event_id").isNotNull() & ~F.col("type").isin(*LINKS)
+        named = accepted.where(may_repeat).groupBy("user_id", "event_id")
         fresh = named.agg(F.explode(counted).alias("fact")).select("fact.*")
-        return fresh.unionByName(accepted.where("event_id IS NULL").select(*columns))
+        return fresh.unionByName(accepted.where(~may_repeat).select(*columns))
 
 
 def _fields(frame: DataFrame, columns: list[str]) -> str:

@@ -185,8 +185,8 @@ for _, user in ipairs(batch.users) do
       forget(id, of)
       call('DEL', key, profile)
       call('HSET', key, '_n', n, '_at', at, '_gone', '1')
-      if canonical ~= '' then call('HSET', key, '_to', canonical) end
-      call('PEXPIRE', key, batch.keep)
+      -- A joined id is asked for as long as somebody remembers it.
+      if canonical ~= '' then call('HSET', key, '_to', canonical) else call('PEXPIRE', key, batch.keep) end
     else
       local final = {}
       for i = 1, #changes, 3 do

@@ -1,0 +1,230 @@
+"""Joins and deletions of a batch: who goes by which id, and what is forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from headrace.engine.families import Regrouping, regroup
+from headrace.engine.identity import FORGOTTEN, LINKS, links_of
+from headrace.engine.state import EVENTS_SCHEMA, GONE
+from headrace.errors import OperatorError
+from headrace.spark.commits import Commit
+from headrace.spark.files import read_text, write_text
+from headrace.spark.header import Header
+from headrace.spark.tables import Lake
+
+LINK_COLUMNS = ("ts", "type", "user_id", "properties")
+BLOCK = 64  # bytes of SHA-256's blocks, RFC 2104
+
+
+@dataclass(slots=True)
+class Known:
+    """What the driver knows of identities between batches, to look only when there is need."""
+
+    any_joined: bool
+    # The earliest instant at which a link that is ahead of now comes true; None for none.
+    due: int | None
+    # No fact later than this is forgotten; None when nothing is.
+    forgotten_until: int | None
+
+    @staticmethod
+    def of(spark: SparkSession, lake: Lake) -> Known:
+        """What the tables say."""
+        about = lake.read(spark, "identities").agg(
+            F.count("user_id").alias("ids"), F.min("due").alias("due")
+        )
+        row = about.collect()[0]
+        until = lake.read(spark, "tombstones").agg(F.max("until").alias("until")).collect()[0][0]
+        return Known(row["ids"] > 0, row["due"], until)
+
+
+def no_links() -> pa.Table:
+    """No joins and no deletions."""
+    return EVENTS_SCHEMA.empty_table().select(list(LINK_COLUMNS))
+
+
+def arrived_links(
+    spark: SparkSession, lake: Lake, header: Header, parsed: Commit | None, linked: int
+) -> pa.Table:
+    """The accepted joins and deletions of all batches after ``linked``, up to this one."""
+    if parsed is not None and linked + 1 >= header.n:
+        rows = parsed.read(spark, lake, "events", verdict="accepted")
+    else:
+        between = (F.col("n") > linked) & (F.col("n") <= header.n)
+        rows = lake.read(spark, "events").where(between & (F.col("verdict") == "accepted"))
+    return rows.where(F.col("type").isin(*LINKS)).select(*LINK_COLUMNS).toArrow()
+
+
+def carry_out(
+    spark: SparkSession,
+    lake: Lake,
+    header: Header,
+    links: pa.Table,
+    known: Known,
+    secret: str,
+    *,
+    replay: bool,
+) -> Regrouping | None:
+    """Judge the families that ``links`` touch, and those whose time has come; write what is new.
+
+    None when nothing changes. Families are read as they were before the batch, so that its
+    replay comes to the same.
+    """
+    is_due = known.due is not None and known.due <= header.now
+    if not len(links) and not is_due:
+        return None
+    facts = links_of(links)
+    ids = {user for link in facts for user in link[2:] if user}
+    identities = lake.read(spark, "identities")
+    if replay:
+        identities = identities.where(F.col("n") < header.n)
+    rows = latest_identities(identities)
+    named = spark.createDataFrame(pa.table({"user_id": pa.array(sorted(ids), pa.string())}))
+    touched = rows.join(F.broadcast(named), "user_id").select("family")
+    if is_due:
+        touched = touched.union(rows.where(F.col("due") <= header.now).select("family"))
+    families = rows.join(touched.distinct(), "family", "left_semi").drop("n", "at")
+    change = regroup(families.toArrow(), facts, now=header.now)
+    if len(change.rows):
+        _append(spark.createDataFrame(change.rows), lake.path("identities"), header)
+    if change.forgotten:
+        _append(_tombstones(spark, change, secret), lake.path("tombstones"), header)
+    known.any_joined = known.any_joined or len(change.rows) > 0
+    untils = [until for until in change.forgotten.values() if until is not None]
+    known.forgotten_until = max(
+        [*untils, *([known.forgotten_until] if known.forgotten_until is not None else [])],
+        default=None,
+    )
+    known.due = latest_identities(lake.read(spark, "identities")).agg(F.min("due")).collect()[0][0]
+    return change
+
+
+def latest_identities(identities: DataFrame) -> DataFrame:
+    """One row per id: that of the greatest n."""
+    newest = Window.partitionBy("user_id").orderBy(F.col("n").desc())
+    ranked = identities.withColumn("_rank", F.row_number().over(newest))
+    return ranked.where("_rank = 1").drop("_rank")
+
+
+def identified(
+    spark: SparkSession, facts: DataFrame, lake: Lake, known: Known, secret: str
+) -> DataFrame:
+    """``facts`` (sent_id, ts, ...) under canonical ids, without joins and deletions; those
+    forgotten are of type FORGOTTEN."""
+    facts = facts.where(~F.col("type").isin(*LINKS))
+    if known.any_joined:
+        senders = facts.select(F.col("sent_id").alias("user_id")).distinct()
+        names = latest_identities(
+            lake.read(spark, "identities").join(senders, "user_id", "left_semi")
+        )
+        joined = names.where("canonical != user_id").select(
+            F.col("user_id").alias("sent_id"), "canonical"
+        )
+        columns = [
+            F.coalesce("canonical", "sent_id").alias("user_id")
+            if name == "user_id"
+            else F.col(name)
+            for name in facts.columns
+        ]
+        facts = facts.join(joined, "sent_id", "left").select(*columns)
+    if known.forgotten_until is not None:
+        # Only what is old enough to be forgotten is worth a hash.
+        old = F.col("ts") <= known.forgotten_until
+        keyed = facts.withColumn("key", F.when(old, hmac("sent_id", secret)))
+        newest = (
+            lake.read(spark, "tombstones").groupBy("key").agg(F.max_by("until", "n").alias("until"))
+        )
+        kept = F.col("until").isNull() | (F.col("ts") > F.col("until"))
+        columns = [
+            F.when(kept, F.col(name)).otherwise(FORGOTTEN).alias(name)
+            if name == "type"
+            else F.col(name)
+            for name in facts.columns
+        ]
+        facts = keyed.join(newest, "key", "left").select(*columns)
+    return facts
+
+
+def check_key(spark: SparkSession, lake: Lake, secret: str) -> None:
+    """Remember which key tombstones are made with; raises OperatorError for another one."""
+    path = lake.path("_tombstones.key")
+    found, known = read_text(spark, path), sha256(f"headrace\0{secret}".encode()).hexdigest()
+    if found is None:
+        write_text(spark, path, known)
+    elif found.strip() != known:
+        raise OperatorError(
+            "setting 'tombstone_key' is not the key that the tombstones under "
+            f"{lake.root} were made with: forgotten users would come back",
+            code="HR916",
+        )
+
+
+def hmac(column: str, secret: str) -> Column:
+    """HMAC-SHA256 of a text column in hex, as RFC 2104 builds it from SHA-256."""
+    key = secret.encode()
+    if len(key) > BLOCK:
+        key = sha256(key).digest()
+    key = key.ljust(BLOCK, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C))
+    digest = F.sha2(F.concat(F.lit(inner), F.encode(column, "utf-8")), 256)
+    return F.sha2(F.concat(F.lit(outer), F.unhex(digest)), 256)
+
+
+def moved_rows(spark: SparkSession, profiles: DataFrame, change: Regrouping) -> DataFrame:
+    """The state rows that go to another user, begin anew or end; see `families.MOVES_SCHEMA`.
+
+    Whoever stays or leaves has a row here even if he never had a state.
+    """
+    moves = spark.createDataFrame(change.moves)
+    silent = moves.where("role IN ('stays', 'leaves')")
+    rows = profiles.withColumnRenamed("user_id", "origin").join(F.broadcast(moves), "origin")
+    return rows.unionByName(
+        silent.withColumn("n", F.lit(-1).cast("long")).withColumn("layout", F.lit(GONE)),
+        allowMissingColumns=True,
+    )
+
+
+def moved_users(spark: SparkSession, change: Regrouping, *roles: str) -> DataFrame:
+    """The users (user_id) that rows go to in one of ``roles``."""
+    rows = [row["user_id"] for row in change.moves.to_pylist() if row["role"] in roles]
+    return spark.createDataFrame(pa.table({"user_id": pa.array(sorted(set(rows)), pa.string())}))
+
+
+def retold_facts(
+    spark: SparkSession, lake: Lake, change: Regrouping, *, before: int, horizon_ms: int
+) -> DataFrame:
+    """All earlier facts sent under ids whose state begins anew, as counted: without their ids."""
+    users = spark.createDataFrame(pa.table({"user_id": pa.array(change.retold, pa.string())}))
+    told = lake.facts(spark, horizon_ms=horizon_ms, users=F.broadcast(users))
+    return told.where(F.col("n") < before).withColumn("event_id", F.lit(None).cast("string"))
+
+
+def _tombstones(spark: SparkSession, change: Regrouping, secret: str) -> DataFrame:
+    rows = pa.table(
+        {
+            "user_id": pa.array(list(change.forgotten), pa.string()),
+            "until": pa.array(list(change.forgotten.values()), pa.int64()),
+        }
+    )
+    return spark.createDataFrame(rows).select(
+        hmac("user_id", secret).alias("key"),
+        # A deletion that turns out to spare an id leaves nothing of it forgotten.
+        F.coalesce("until", F.lit(-1).cast("long")).alias("until"),
+    )
+
+
+def _append(rows: DataFrame, path: str, header: Header) -> None:
+    (
+        rows.withColumn("n", F.lit(header.n).cast("long"))
+        .withColumn("at", F.lit(header.now).cast("long"))
+        .coalesce(1)
+        .write.format("delta")
+        .mode("append")
+        .option("userMetadata", header.to_json())
+        .save(path)
+    )

@@ -1,0 +1,190 @@
+"""Joins and deletions in the running stream: on real Kafka and Delta, held against the oracle."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac as reference_hmac
+import time
+from pathlib import Path
+from random import Random
+
+import orjson
+import pytest
+from chispa import assert_df_equality
+
+from deployment import Deployment
+from headrace.jobs.shop import Shop
+from headrace.jobs.stream import tombstone_key
+from headrace.messages.memberships import UserChanges, decode_membership
+from headrace.messages.topics import MEMBERSHIPS
+from headrace.spark import protocol
+from headrace.spark.evaluate import state_members
+from headrace.spark.identities import hmac
+from headrace.spark.recompute import recomputed
+from headrace.spark.session import Session
+
+CATALOG = (Path(__file__).resolve().parents[2] / "rules" / "catalog.yaml").read_text()
+RULES = {
+    "buyers": "{event: purchase, count: true, gte: 2}",
+    "spenders": "{event: purchase, sum: amount, within: 30 days, gt: 100}",
+    "silent": "{did_not: purchase, within: 7 days}",
+    "germans": "{trait: country, eq: DE}",
+}
+MORE = {**RULES, "carts": "{event: add_to_cart, count: true, gte: 1}"}
+USERS = 60
+
+
+def now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def links(random: Random, count: int) -> list[dict[str, object]]:
+    """Joins and deletions of the shop's users at any time of the last 40 days."""
+    names = [f"user-{number:05d}" for number in range(USERS)]
+    made: list[dict[str, object]] = []
+    for number in range(count):
+        ts = now() - random.randrange(40 * 86_400_000)
+        if number % 3:
+            made.append(
+                {
+                    "type": "alias",
+                    "from": random.choice(names),
+                    "to": random.choice(names),
+                    "ts": ts,
+                }
+            )
+        else:
+            made.append({"type": "delete", "user_id": random.choice(names), "ts": ts})
+    return made
+
+
+def shop(seed: int, events: int) -> list[bytes]:
+    messages = Shop(seed=seed, users=USERS, start=now()).history(events)
+    return [message.value for message in messages if message.kind != "garbage"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def first(deployment: Deployment) -> None:
+    deployment.publish(RULES, CATALOG)
+    deployment.send(shop(1, 1_000))
+    deployment.send(links(Random(1), 10))
+    deployment.run()
+
+
+def test_links_among_the_first_events_are_carried_out(deployment: Deployment, spark: Session):
+    assert deployment.members() == deployment.expected()
+    assert deployment.lake.read(spark, "identities").where("canonical != user_id").count()
+    assert deployment.lake.read(spark, "tombstones").count()
+
+
+def test_every_further_batch_of_links_ends_where_the_oracle_ends(deployment: Deployment):
+    for seed in (2, 3):
+        deployment.send(shop(seed, 150))
+        deployment.send(links(Random(seed), 12))
+        deployment.run()
+        assert deployment.members() == deployment.expected()
+
+
+def test_the_batch_path_and_the_messages_say_the_same(deployment: Deployment, spark: Session):
+    header = deployment.last.header
+    batch = recomputed(spark, deployment.lake, plan=deployment.plan, header=header, at=header.now)
+    stream = state_members(deployment.lake.latest_profiles(spark), plan=deployment.plan)
+    assert_df_equality(batch, stream, ignore_row_order=True, ignore_nullable=True)
+
+    told = [decode_membership(record.value) for record in deployment.read(MEMBERSHIPS)]
+    held: dict[str, set[str]] = {}
+    known: set[str] = set()
+    joined: dict[str, str] = {}
+    for message in sorted((m for m in told if isinstance(m, UserChanges)), key=lambda m: m.n):
+        for change in message.changes:
+            of = held.setdefault(message.user, set())
+            assert (change.segment in of) != change.entered
+            (of.add if change.entered else of.remove)(change.segment)
+        if message.deleted or message.merged_into:
+            assert not held.get(message.user)
+            known.discard(message.user)
+        else:
+            known.add(message.user)
+        if message.merged_into:
+            joined[message.user] = message.merged_into
+        else:
+            joined.pop(message.user, None)
+    assert {(s, user) for user, of in held.items() for s in of} == deployment.members()
+    rows = deployment.lake.latest_profiles(spark).collect()
+    assert known == {row["user_id"] for row in rows}
+    reasons = {row["reason"] for row in deployment.lake.read(spark, "transitions").collect()}
+    assert {"merge", "delete"} <= reasons
+
+
+STEPS = [("carry_out", "after"), ("write_profiles", "after")]
+
+
+@pytest.mark.parametrize(("step", "moment"), STEPS)
+def test_a_batch_of_links_that_dies_anywhere_is_repeated_without_a_trace(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, step: str, moment: str
+):
+    real = getattr(protocol, step)
+
+    def dying(*args, **kwargs):
+        result = real(*args, **kwargs) if moment == "after" else None
+        if step == "carry_out" and result is None:
+            return
+        raise RuntimeError(f"died {moment} {step}")
+
+    deployment.send(shop(len(step + moment), 60))
+    deployment.send(links(Random(step + moment), 8))
+    monkeypatch.setattr(protocol, step, dying)
+    with pytest.raises(Exception, match=f"died {moment} {step}"):
+        deployment.run()
+    monkeypatch.setattr(protocol, step, real)
+    deployment.run()
+    assert deployment.members() == deployment.expected()
+    identities = deployment.lake.read(deployment.spark, "identities")
+    assert identities.count() == identities.select("user_id", "n").distinct().count()
+
+
+def test_links_that_come_while_history_is_prepared_are_carried_out_after_it(
+    deployment: Deployment,
+):
+    deployment.publish(MORE, CATALOG)
+    target = deployment.store.target_hash("stream")
+    deployment.send(shop(20, 60))
+    deployment.send(links(Random(20), 12))
+    deployment.run(lambda report: report.header.plan == target)
+    deployment.run()
+    waited = [r for r in deployment.reports if r.header.linked < r.header.n]
+    assert waited, "nothing was prepared: the story is another"
+    assert deployment.members() == deployment.expected()
+    assert any(segment == "carts" for segment, _ in deployment.members())
+
+
+def test_nothing_sent_again_brings_the_forgotten_back(deployment: Deployment, spark: Session):
+    deployment.send(
+        [{"type": "delete", "user_id": f"user-{number:05d}", "ts": now()} for number in range(9)]
+    )
+    deployment.run()
+    assert deployment.members() == deployment.expected()
+    gone = {f"user-{number:05d}" for number in range(9)}
+    old = [line for line in deployment.lines if orjson.loads(line).get("user_id") in gone]
+    users = {row["user_id"] for row in deployment.lake.latest_profiles(spark).collect()}
+    assert old and not users & gone
+    deployment.send(old)
+    deployment.run()
+    again = {row["user_id"] for row in deployment.lake.latest_profiles(spark).collect()}
+    assert again == users
+    assert deployment.members() == deployment.expected()
+
+
+def test_tombstones_do_not_name_whom_they_forget(deployment: Deployment, spark: Session):
+    key = tombstone_key(deployment.settings)
+    names = ["user-00001", "äöü-" * 40, ""]
+    frame = spark.createDataFrame([(name,) for name in names], "name string")
+    made = [row[0] for row in frame.select(hmac("name", key)).collect()]
+    right = [
+        reference_hmac.new(key.encode(), name.encode(), hashlib.sha256).hexdigest()
+        for name in names
+    ]
+    assert made == right
+    rows = deployment.lake.read(spark, "tombstones").collect()
+    assert right[0] in {row["key"] for row in rows}
+    assert not any("user" in str(value) for row in rows for value in row)
