@@ -184,13 +184,15 @@ def test_the_forgotten_are_unknown_but_their_n_stays(
 
 
 def test_a_joined_id_leads_to_the_canonical_one(
-    ask: Callable[[Ask[Any]], Any], writer: Writer
+    ask: Callable[[Ask[Any]], Any], writer: Writer, plain: Any, namespace: str
 ) -> None:
     generation = filled(writer, [("anon", 1, 1, [("big", 1, 5)], None)], big=1)
+    key = f"{namespace}hr:{generation}:user:anon"
     batch = [message("anon", 2, merged_into="ann"), message("ann", 2, ("big", 1, True))]
     writer.apply(generation, batch, [Step(0, 0, 2)])
     state, _ = ask(lambda cache: cache.user("anon"))
     assert isinstance(state, UserState) and state.id == "ann" and state.memberships
+    assert plain.pttl(key) == -1, "somebody may remember that id for good"
     assert ask(lambda cache: cache.sizes()).segments["big"].members == 1
     loop = [message("ann", 3, merged_into="anon"), message("anon", 3, merged_into="ann")]
     writer.apply(generation, loop, [Step(0, 2, 4)])
@@ -243,7 +245,14 @@ def test_a_rebuild_holds_what_the_rows_say(ask: Callable[[Ask[Any]], Any], write
         ("bob", 6, 60, [("big", 2, 8)], None),
         ("idle", 5, 50, [], None),
     ]
-    done = rebuild(writer, iter(rows), {0: 3, 1: 4}, active={"big": 1, "none": 1}, as_of=9)
+    done = rebuild(
+        writer,
+        iter(rows),
+        {0: 3, 1: 4},
+        active={"big": 1, "none": 1},
+        as_of=9,
+        joined=[("anon", 7, 70, "ann")],
+    )
     assert (done.users, done.memberships) == (3, 3)
     standing = writer.standing(done.generation)
     assert standing.offsets == {0: 3, 1: 4} and standing.is_complete and standing.as_of == 9
@@ -253,6 +262,7 @@ def test_a_rebuild_holds_what_the_rows_say(ask: Callable[[Ask[Any]], Any], write
     state, _ = ask(lambda cache: cache.user("ann"))
     assert state.memberships == (Membership("big", 1, 5), Membership("vip", 2, 6))
     assert state.traits == '{"country":"DE"}' and state.updated_at == 70
+    assert ask(lambda cache: cache.user("anon"))[0] == state
     assert writer.apply(done.generation, [message("ann", 7)], [Step(0, 3, 4)]).skipped == 1
 
 

@@ -143,10 +143,10 @@ def test_a_batch(client: TestClient) -> None:
     assert body == {
         "as_of": THEN,
         "users": [
-            {"user_id": "bob", "known": True, "segments": []},
-            {"user_id": "ann", "known": True, "segments": ["vip"]},
-            {"user_id": "nobody", "known": False, "segments": []},
-            {"user_id": "ann", "known": True, "segments": ["vip"]},
+            {"user_id": "bob", "canonical_id": "bob", "known": True, "segments": []},
+            {"user_id": "ann", "canonical_id": "ann", "known": True, "segments": ["vip"]},
+            {"user_id": "nobody", "canonical_id": "nobody", "known": False, "segments": []},
+            {"user_id": "ann", "canonical_id": "ann", "known": True, "segments": ["vip"]},
         ],
     }
     del asked["segments"]

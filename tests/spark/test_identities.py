@@ -21,6 +21,7 @@ from headrace.spark import protocol
 from headrace.spark.evaluate import state_members
 from headrace.spark.identities import hmac
 from headrace.spark.recompute import recomputed
+from headrace.spark.reload import joined_rows
 from headrace.spark.session import Session
 
 CATALOG = (Path(__file__).resolve().parents[2] / "rules" / "catalog.yaml").read_text()
@@ -110,6 +111,7 @@ def test_the_batch_path_and_the_messages_say_the_same(deployment: Deployment, sp
         else:
             joined.pop(message.user, None)
     assert {(s, user) for user, of in held.items() for s in of} == deployment.members()
+    assert {row[0]: row[3] for row in joined_rows(spark, deployment.lake)} == joined
     rows = deployment.lake.latest_profiles(spark).collect()
     assert known == {row["user_id"] for row in rows}
     reasons = {row["reason"] for row in deployment.lake.read(spark, "transitions").collect()}

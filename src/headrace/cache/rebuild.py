@@ -33,17 +33,18 @@ class Rebuilt:
 def rebuild(
     writer: Writer,
     rows: Iterable[Row],
-    joined: Iterable[Joined],
     end_offsets: Mapping[int, int],
     *,
     active: Mapping[str, int],
     as_of: Instant,
+    joined: Iterable[Joined] = (),
 ) -> Rebuilt:
     """Fill a new generation and let everybody read it.
 
     ``end_offsets`` are those of memberships.v1 from *before* the rows were read: the loader goes
     on there, and what it reads twice it skips by n. ``active`` are the versions the rows were
     written under; a version that only the rows know is newer, and wins.
+    ``joined`` ids lead to the ones they go by.
     """
     generation = writer.begin_generation(end_offsets, as_of=as_of)
     newest = dict(active)

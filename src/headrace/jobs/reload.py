@@ -40,10 +40,10 @@ def run(settings: Settings) -> None:
     done = rebuild(
         writer,
         cached_rows(spark, lake, plan=plan),
-        joined_rows(spark, lake),
         ends,
         active=plan.versions,
         as_of=header.now,
+        joined=joined_rows(spark, lake),
     )
     writer.close()
     print(

@@ -170,6 +170,7 @@ class BatchUser(BaseModel):
     """One user's segments; ``known`` is false for one never seen."""
 
     user_id: str
+    canonical_id: str
     known: bool
     segments: list[str]
 
@@ -180,8 +181,8 @@ class BatchAnswer(BaseModel):
     model_config = example(
         as_of=AS_OF,
         users=[
-            {"user_id": "ann", "known": True, "segments": ["high_value"]},
-            {"user_id": "bob", "known": False, "segments": []},
+            {"user_id": "ann", "canonical_id": "ann", "known": True, "segments": ["high_value"]},
+            {"user_id": "bob", "canonical_id": "bob", "known": False, "segments": []},
         ],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -13,7 +14,7 @@ from headrace.engine.families import Regrouping, regroup
 from headrace.engine.identity import FORGOTTEN, LINKS, links_of
 from headrace.engine.state import EVENTS_SCHEMA, GONE
 from headrace.errors import OperatorError
-from headrace.spark.commits import Commit
+from headrace.spark.commits import Commit, newest_commit
 from headrace.spark.files import read_text, write_text
 from headrace.spark.header import Header
 from headrace.spark.tables import Lake
@@ -32,15 +33,28 @@ class Known:
     # No fact later than this is forgotten; None when nothing is.
     forgotten_until: int | None
 
+    def learn(self, change: Regrouping) -> None:
+        """Keep the bounds true after a change."""
+        self.any_joined = self.any_joined or len(change.rows) > 0
+        self.due = _chosen([self.due, *change.rows["due"].to_pylist()], min)
+        self.forgotten_until = _chosen([self.forgotten_until, *change.forgotten.values()], max)
+
     @staticmethod
     def of(spark: SparkSession, lake: Lake) -> Known:
         """What the tables say."""
+        if newest_commit(spark, lake, "identities") is None:
+            return Known(any_joined=False, due=None, forgotten_until=None)
         about = lake.read(spark, "identities").agg(
             F.count("user_id").alias("ids"), F.min("due").alias("due")
         )
         row = about.collect()[0]
         until = lake.read(spark, "tombstones").agg(F.max("until").alias("until")).collect()[0][0]
         return Known(row["ids"] > 0, row["due"], until)
+
+
+def _chosen(instants: Iterable[int | None], choose: Callable[..., int]) -> int | None:
+    known = [instant for instant in instants if instant is not None]
+    return choose(known) if known else None
 
 
 def no_links() -> pa.Table:
@@ -94,13 +108,10 @@ def carry_out(
         _append(spark.createDataFrame(change.rows), lake.path("identities"), header)
     if change.forgotten:
         _append(_tombstones(spark, change, secret), lake.path("tombstones"), header)
-    known.any_joined = known.any_joined or len(change.rows) > 0
-    untils = [until for until in change.forgotten.values() if until is not None]
-    known.forgotten_until = max(
-        [*untils, *([known.forgotten_until] if known.forgotten_until is not None else [])],
-        default=None,
-    )
-    known.due = latest_identities(lake.read(spark, "identities")).agg(F.min("due")).collect()[0][0]
+    if is_due:  # only superseded rows may be left behind the bound: look for the next
+        newest = latest_identities(lake.read(spark, "identities"))
+        known.due = newest.agg(F.min("due")).collect()[0][0]
+    known.learn(change)
     return change
 
 

@@ -303,7 +303,11 @@ def _fold(
     profiles = lake.read(spark, "profiles")
     arrived = parsed.rows(verdict="accepted") if parsed else 0
     read = (parsed or Commit(header, ())).read(spark, lake, "events", verdict="accepted")
-    events = _identified(spark, read, plan, course, around)
+    events = (
+        _identified(spark, read, plan, course, around)
+        if arrived
+        else kernel_events(read, plan.event_types)
+    )
     # When most users are touched it is cheaper to write everybody anew, which leaves the table
     # compact, than to pick out the touched ones; a hand-over looks at everybody in any case.
     whole = header.handover is not None or (arrived >= course.users and regrouped is None)
@@ -327,9 +331,12 @@ def _fold(
             touched = touched.union(moved_users(spark, regrouped, "joins"))
         state = profiles.join(touched, "user_id", "left_semi")
     if regrouped is not None:
-        told = retold_facts(spark, lake, regrouped, before=header.n, horizon_ms=plan.job.horizon_ms)
-        again = _identified(spark, told, plan, course, around)
-        events = events.unionByName(again.where(F.col("type") != FORGOTTEN))
+        if regrouped.retold:
+            told = retold_facts(
+                spark, lake, regrouped, before=header.n, horizon_ms=plan.job.horizon_ms
+            )
+            again = _identified(spark, told, plan, course, around)
+            events = events.unionByName(again.where(F.col("type") != FORGOTTEN))
         elsewhere = moved_users(spark, regrouped, "stays", "leaves")
         state = state.join(F.broadcast(elsewhere), "user_id", "left_anti").unionByName(
             moved_rows(spark, profiles, regrouped), allowMissingColumns=True

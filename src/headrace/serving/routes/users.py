@@ -65,6 +65,7 @@ async def read_batch(asked: BatchRequest, memberships: TheMemberships) -> BatchA
         users=[
             BatchUser(
                 user_id=user,
+                canonical_id=state.id if state else user,
                 known=state is not None,
                 segments=[
                     part.segment
