@@ -31,6 +31,7 @@ from headrace.rules.model import (
     Property,
     Sample,
     Segment,
+    Span,
     Trait,
     Window,
     Within,
@@ -185,8 +186,12 @@ def _logic(leaves: SearchStrategy[Condition], most: int) -> SearchStrategy[Condi
 @st.composite
 def windows(draw: DrawFn) -> Window:
     """Ever, or a length with its default or another hop."""
-    if draw(st.integers(0, 3)) == 0:
+    kind = draw(st.integers(0, 5))
+    if kind == 0:
         return Ever()
+    if kind == 1:
+        start = AT - draw(st.sampled_from(LENGTHS))
+        return Span(start, draw(st.one_of(st.none(), st.integers(start + 1, AT + DAY))))
     length = draw(st.sampled_from(LENGTHS))
     hop = draw(st.one_of(st.just(default_hop(length)), st.sampled_from(RESOLUTIONS)))
     return Within(length, hop)
@@ -210,6 +215,9 @@ def _measure_compares(draw: DrawFn, catalog: Catalog) -> Compare:
     if function == "avg":
         kind = "decimal"
     operator, value = draw(_comparisons(kind, is_measure=True))
+    if operator == "between" and isinstance(measure.window, Span):
+        assert isinstance(value, tuple)
+        operator, value = "gte", value[0]  # a condition has one `between`
     return Compare(measure, operator, value)
 
 
@@ -271,6 +279,9 @@ def edges(rules: Iterable[Segment], at: int) -> list[int]:
     """The instants at which something may change for ``rules`` seen from ``at``."""
     found = {0, at, at + 1, at - 1, at - 7 * DAY, at + HOUR}
     for window in _windows(rules):
+        if isinstance(window, Span):
+            for edge in (window.start, window.end or at):
+                found |= {edge - 1, edge, edge + 1}
         if isinstance(window, Within):
             tail = at - window.length
             first = tail // window.hop * window.hop

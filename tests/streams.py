@@ -38,7 +38,9 @@ from headrace.rules.model import (
     Property,
     Sample,
     Segment,
+    Span,
     Trait,
+    Window,
     Within,
     default_hop,
 )  # fmt: skip
@@ -101,7 +103,10 @@ def dense(random: Random) -> Case:
             )
         length = random.choice((0, 90_000, HOUR, DAY, 7 * DAY, 30 * DAY))
         hop = random.choice((default_hop(length), DAY))  # a day: many events in one tile
-        window = Within(length, hop) if length else Ever()
+        window: Window = Within(length, hop) if length else Ever()
+        if random.random() < 0.15:
+            start = AT - random.randrange(30 * DAY)
+            window = Span(start, random.choice((None, random.randint(start + 1, AT + HOUR))))
         where = None
         if random.random() < 0.3:
             where = Compare(Property("sku"), random.choice(("eq", "ne")), "a")

@@ -50,6 +50,9 @@ def members(match: str, *lines: str | bytes, at: int = AT) -> list[str]:
 
 WEEK = "{did: purchase, within: 7 days}"  # hop one hour
 FEW = "{did: purchase, within: 1 minute, resolution: 5s}"
+JANUARY = parse_instant("2026-01-01")
+SINCE = "{did: purchase, since: 2026-01-01}"
+SPAN = "{did: purchase, between: [2026-01-01, 2026-02-01T00:00:00Z]}"
 HIGH = "{event: purchase, sum: amount, gte: 10}"
 
 
@@ -63,6 +66,12 @@ HIGH = "{event: purchase, sum: amount, gte: 10}"
         pytest.param(WEEK, [buy(AT - 7 * DAY - HOUR)], False, id="one hop late at most"),
         pytest.param(FEW, [buy(AT - 60 * SECOND)], True, id="a minute old with a fine hop"),
         pytest.param(FEW, [buy(AT - 60 * SECOND - 1)], False, id="a millisecond more"),
+        pytest.param(SINCE, [buy(JANUARY)], True, id="since includes its instant"),
+        pytest.param(SINCE, [buy(JANUARY - 1)], False, id="since forgets what was before"),
+        pytest.param(SINCE, [buy(AT + 1)], False, id="since does not look ahead"),
+        pytest.param(SPAN, [buy(JANUARY)], True, id="between includes its start"),
+        pytest.param(SPAN, [buy(JANUARY + 31 * DAY)], False, id="between excludes its end"),
+        pytest.param(SPAN, [buy(JANUARY + 31 * DAY - 1)], True, id="between up to its end"),
         pytest.param("{did: purchase}", [buy(0)], True, id="ever reaches back to 1970"),
         pytest.param("{did_not: purchase}", [traits(country="DE")], True, id="known, no purchase"),
         pytest.param("{did_not: purchase}", [], False, id="nobody knows ann"),

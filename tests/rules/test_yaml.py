@@ -23,6 +23,7 @@ from headrace.rules.model import (
     Not,
     Property,
     Segment,
+    Span,
     Trait,
     Within,
 )
@@ -89,6 +90,21 @@ B = Compare(Property("b"), "eq", Decimal("1.5"))
             "{did: login, within: 1 minute, resolution: 5s}",
             Compare(count(MINUTE, 5 * SECOND), "gte", ONE),
             id="resolution narrows the hop",
+        ),
+        pytest.param(
+            "{did: login, since: 1970-01-02}",
+            Compare(Measure("count", "login", window=Span(DAY)), "gte", ONE),
+            id="since",
+        ),
+        pytest.param(
+            "{event: login, count: true, between: [1970-01-02, 1970-01-03T01:00:00+01:00], gte: 1}",
+            Compare(Measure("count", "login", window=Span(DAY, 2 * DAY)), "gte", ONE),
+            id="between two instants",
+        ),
+        pytest.param(
+            "{event: login, count: true, between: [1, 2]}",
+            Compare(Measure("count", "login"), "between", (ONE, Decimal(2))),
+            id="between two numbers",
         ),
         pytest.param(
             "{did: login, where: {a: x, b: 1.50}}",

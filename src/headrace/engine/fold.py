@@ -13,6 +13,7 @@ from headrace.engine.program import Compiled
 from headrace.engine.state import Bools, Ints, Words
 from headrace.engine.tiles import TILE_BITS, Keys
 from headrace.errors import OperatorError
+from headrace.plan.model import Base
 from headrace.rules.catalog import FieldType
 from headrace.rules.model import Condition
 
@@ -37,19 +38,18 @@ def folded(
             continue
         of = facts.take(rows)
         columns = columns_of(of.properties.tolist(), program.fields)
-        masks: dict[tuple[int | None, str | None], Bools | None] = {}
+        masks: dict[int, Bools | None] = {}
         for place in places:
             slot = code.plan.slots[place]
             base = code.plan.bases[slot.base]
-            key = base.filter, base.field
-            if key not in masks:
-                masks[key] = _passing(code, base.filter, base.field, columns, program.fields, rows)
+            if slot.base not in masks:
+                masks[slot.base] = _passing(code, base, columns, program.fields, of.ts)
             if slot.hop and now // slot.hop >= 1 << TILE_BITS:
                 raise OperatorError(
                     f"{format_instant(now)} is too far for a resolution of a second"
                 )
             tiles = of.ts // slot.hop if slot.hop else np.zeros(len(rows), np.int64)
-            mask = masks[key]
+            mask = masks[slot.base]
             if slot.hop:
                 alive = tiles >= (now - slot.keep) // slot.hop
                 mask = alive if mask is None else mask & alive
@@ -66,20 +66,22 @@ def folded(
 
 def _passing(
     code: Compiled,
-    filter_: int | None,
-    field: str | None,
+    base: Base,
     columns: Mapping[str, Column],
     fields: Mapping[str, FieldType],
-    rows: Ints,
+    stamps: Ints,
 ) -> Bools | None:
-    mask: Bools | None = None
-    if filter_ is not None:
-        condition: Condition = code.filters[filter_]
-        mask = truth(condition, columns, fields, len(rows))
-    if field is not None:
-        there = columns[field].present()
-        mask = there if mask is None else mask & there
-    return mask
+    masks: list[Bools] = []
+    if base.filter is not None:
+        condition: Condition = code.filters[base.filter]
+        masks.append(truth(condition, columns, fields, len(stamps)))
+    if base.field is not None:
+        masks.append(columns[base.field].present())
+    if base.start is not None:
+        masks.append(stamps >= base.start)
+    if base.end is not None:
+        masks.append(stamps < base.end)
+    return np.logical_and.reduce(masks) if masks else None
 
 
 def _values(accumulator: str, field: str | None, columns: Mapping[str, Column], size: int) -> Ints:

@@ -18,7 +18,8 @@ from headrace.plan.model import (
     Tree,
     ValueTest,
 )
-from headrace.plan.text import SYMBOLS, constant_text, filter_text, window_text
+from headrace.plan.text import SYMBOLS, constant_text, filter_text, span_text, window_text
+from headrace.rules.model import Span
 
 
 def explain(plan: Plan) -> str:
@@ -49,7 +50,8 @@ def _events(plan: Plan) -> Iterator[str]:
     for place, base in enumerate(plan.bases):
         where = "" if base.filter is None else f" where {filter_text(plan.filters[base.filter])}"
         of = f".{base.field} ({base.type})" if base.field else ""
-        yield f"  {base.event}{of}{where}"
+        span = "" if base.start is None else span_text(Span(base.start, base.end))
+        yield f"  {base.event}{of}{where}{span}"
         for slot in plan.slots:
             if slot.base == place:
                 yield f"    {slot.accumulator} {_tiles(slot)}"

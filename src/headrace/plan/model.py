@@ -27,12 +27,17 @@ Line = Literal["integer", "decimal", "average", "instant", "age"]
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What is folded: a field (or just the occurrence) of one event type, filtered."""
+    """What is folded: a field (or just the occurrence) of one event type, filtered.
+
+    Of events from ``start`` on and before ``end`` (ms) only, where those are given.
+    """
 
     event: str
     filter: int | None = None
     field: str | None = None
     type: FieldType | None = None
+    start: int | None = None
+    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +203,7 @@ def _plan_out(plan: Plan) -> dict[str, Any]:
         "sources": plan.sources,
         "outputs": plan.outputs,
         "filters": [text.filter_out(condition) for condition in plan.filters],
-        "bases": [asdict(base) for base in plan.bases],
+        "bases": [_base_out(base) for base in plan.bases],
         "slots": [asdict(slot) for slot in plan.slots],
         "measures": [asdict(measure) for measure in plan.measures],
         "predicates": [_predicate_out(predicate) for predicate in plan.predicates],
@@ -213,6 +218,12 @@ def _plan_out(plan: Plan) -> dict[str, Any]:
         ],
         "job": asdict(plan.job),
     }
+
+
+def _base_out(base: Base) -> dict[str, Any]:
+    # Ends that are not there are not written: most bases have none.
+    ends = ("start", "end")
+    return {k: v for k, v in asdict(base).items() if k not in ends or v is not None}
 
 
 def _plan_in(value: Mapping[str, Any]) -> Plan:

@@ -24,7 +24,7 @@ from headrace.plan.model import (
     ValueTest,
 )  # fmt: skip
 from headrace.plan.registry import Registry
-from headrace.plan.text import canonical, filter_out, filter_text, value_out, window_text
+from headrace.plan.text import canonical, filter_out, filter_text, span_text, value_out, window_text
 from headrace.rules import model
 from headrace.rules.catalog import Catalog, FieldType
 from headrace.rules.model import (
@@ -37,6 +37,7 @@ from headrace.rules.model import (
     Not,
     Property,
     Sample,
+    Span,
     Trait,
     Within,
     default_hop,
@@ -51,7 +52,7 @@ ACCUMULATORS: dict[model.Function, tuple[Accumulator, ...]] = {
     "max": ("max",),
 }
 
-_BaseKey: TypeAlias = tuple[str, Condition | None, str | None]
+_BaseKey: TypeAlias = tuple[str, Condition | None, str | None, Span | None]
 _SlotKey: TypeAlias = tuple[_BaseKey, Accumulator, int, int]
 
 
@@ -82,11 +83,11 @@ class _Window:
 
     @property
     def name(self) -> str:
-        event, where, of = self.base
+        event, where, of, span = self.base
         subject = f"{event}.{of}" if of else event
         if where is not None:
             subject += f" where {filter_text(where)}"
-        name = f"{self.function}({subject}){window_text(self.length)}"
+        name = f"{self.function}({subject}){window_text(self.length)}{span_text(span)}"
         if self.length and self.hop != default_hop(self.length):
             name += f" by{window_text(self.hop).removeprefix(' within')}"
         return name
@@ -168,11 +169,14 @@ class Found:
 
     def _window(self, measure: model.Measure, value: model.Value) -> _Window:
         where = None if measure.where is None else normal(measure.where)
-        base = (measure.event, where, measure.field if measure.function != "count" else None)
+        of = measure.field if measure.function != "count" else None
+        # Nothing leaves a span again: it is a filter by time, and its sum one number for ever.
+        span = measure.window if isinstance(measure.window, Span) else None
+        base = (measure.event, where, of, span)
         match measure.window:
             case Within(length, hop):
                 return _Window(measure.function, base, length, hop, self._line(measure, value))
-            case Ever():
+            case Span() | Ever():
                 return _Window(measure.function, base, 0, 0, self._line(measure, value))
             case _:
                 assert_never(measure.window)
@@ -222,19 +226,21 @@ class Found:
         )
 
     def _base(self, key: _BaseKey, filters: Sequence[Condition]) -> Base:
-        event, where, of = key
+        event, where, of, span = key
         return Base(
             event=event,
             filter=None if where is None else filters.index(where),
             field=of,
             type=None if of is None else self._type(event, of),
+            start=span.start if span else None,
+            end=span.end if span else None,
         )
 
     def _placed(self, leaf: Leaf, places: dict[_Window, int]) -> Predicate:
         return MeasureTest(places[leaf.window], leaf.cuts) if isinstance(leaf, _Test) else leaf
 
     def _slot_text(self, key: _SlotKey) -> str:
-        (event, where, of), accumulator, hop, keep = key
+        (event, where, of, span), accumulator, hop, keep = key
         # Types are part of what a slot holds: a catalog that changes one starts another slot.
         names = sorted(properties_of(where)) if where is not None else []
         return canonical(
@@ -247,6 +253,7 @@ class Found:
                 "accumulator": accumulator,
                 "hop": hop,
                 "keep": keep,
+                **({"span": [span.start, span.end]} if span else {}),
             }
         )
 
@@ -258,8 +265,9 @@ def _known(names: Any, name: str, what: str) -> Any:
 
 
 def _base_text(key: _BaseKey) -> str:
-    event, where, of = key
-    return canonical([event, "" if where is None else filter_out(where), of or ""])
+    event, where, of, span = key
+    ends = [] if span is None else [span.start, span.end or 0]
+    return canonical([event, "" if where is None else filter_out(where), of or "", *ends])
 
 
 def _filter_key(condition: Condition) -> str:

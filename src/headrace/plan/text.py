@@ -7,6 +7,7 @@ import json
 from decimal import Decimal
 from typing import Any, assert_never
 
+from headrace.clock import format_instant
 from headrace.errors import InternalError
 from headrace.rules.catalog import Catalog, EventType, Field
 from headrace.rules.model import (
@@ -21,6 +22,7 @@ from headrace.rules.model import (
     Property,
     Sample,
     Scalar,
+    Span,
     Trait,
     Value,
 )  # fmt: skip
@@ -147,6 +149,16 @@ def window_text(length: int) -> str:
         if length % size == 0:
             return f" within {length // size}{unit}"
     return f" within {length}ms"
+
+
+def span_text(span: Span | None) -> str:
+    """`` since 2026-01-01``, `` between 2026-01-01 and 2026-02-01``; nothing without one."""
+    if span is None:
+        return ""
+    start = format_instant(span.start)
+    if span.end is None:
+        return f" since {start}"
+    return f" between {start} and {format_instant(span.end)}"
 
 
 def filter_text(condition: Condition) -> str:

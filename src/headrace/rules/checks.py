@@ -29,6 +29,7 @@ from headrace.rules.model import (
     Sample,
     Scalar,
     Segment,
+    Span,
     Trait,
     Within,
 )
@@ -180,7 +181,7 @@ class _Checks:
                 kept = format_duration(self.retention)
                 message = f"{format_duration(length)} is longer than events are kept ({kept})"
                 yield self.problem("HR302", message, (*path, "window"), severity="warning")
-            case Within() | Ever():
+            case Within() | Span() | Ever():
                 pass
             case _:
                 assert_never(measure.window)

@@ -11,6 +11,7 @@ from collections.abc import Sequence as AnySequence
 from decimal import Decimal
 from typing import Final, Protocol, get_args
 
+from headrace.clock import parse_instant
 from headrace.errors import Place
 from headrace.rules.durations import parse_duration
 from headrace.rules.model import (
@@ -29,6 +30,7 @@ from headrace.rules.model import (
     Operator,
     Property,
     Sample,
+    Span,
     Subject,
     Trait,
     Value,
@@ -36,7 +38,7 @@ from headrace.rules.model import (
     Within,
     default_hop,
 )
-from headrace.rules.nodes import Mapping, Node, Scalar, Sequence
+from headrace.rules.nodes import Entry, Mapping, Node, Scalar, Sequence
 from headrace.rules.reading import Reading, described
 from headrace.rules.source import Path, did_you_mean
 
@@ -50,7 +52,8 @@ HEADS: Final = (*LOGIC, "did", "did_not", "event", "trait", "segment", "sample")
 
 LATER_HEADS: Final = ("sequence", "list", "sql")
 LATER_FUNCTIONS: Final = ("distinct", "first", "last", "days_active")
-LATER_WINDOWS: Final = ("since", "period")
+LATER_WINDOWS: Final = ("period",)
+WINDOWS: Final = ("within", "since", "resolution")
 
 DID: Final[AnyMapping[str, tuple[Operator, Decimal]]] = {
     "did": ("gte", Decimal(1)),
@@ -274,7 +277,11 @@ def _sample(reading: Reading, mapping: Mapping, path: Path) -> Condition | None:
 
 def _did(reading: Reading, mapping: Mapping, head: str, path: Path) -> Condition | None:
     event = _name(reading, mapping, head, path + ("event",))
-    _event_keys(reading, mapping, (head, "where", "within", "resolution"), f"{head!r}")
+    _event_keys(reading, mapping, (head, "where", *WINDOWS, "between"), f"{head!r}")
+    for entry in mapping:
+        if entry.key == "between" and not _is_span(entry):
+            message = f"'between' takes two instants here: {head!r} is a comparison already"
+            reading.problem("HR113", message, entry.value.place)
     where, window = _where_and_window(reading, mapping, path)
     if event is None:
         return None
@@ -283,13 +290,13 @@ def _did(reading: Reading, mapping: Mapping, head: str, path: Path) -> Condition
 
 
 def _event(reading: Reading, mapping: Mapping, path: Path) -> Condition | None:
-    mapping = _without_window(reading, mapping)
     event = _name(reading, mapping, "event", path + ("event",))
-    keys = ("event", *FUNCTIONS, "where", "within", "resolution", *OPERATORS)
+    keys = ("event", *FUNCTIONS, "where", *WINDOWS, *OPERATORS)
     _event_keys(reading, mapping, keys, "an event condition")
     function, field = _function(reading, mapping, path)
     where, window = _where_and_window(reading, mapping, path)
-    operator, value = _comparison(reading, mapping, path, "measure")
+    compared = Mapping(tuple(e for e in mapping if not _is_span(e)), mapping.place)
+    operator, value = _comparison(reading, compared, path, "measure")
     if event is None or function is None:
         return None
     subject: Subject = Measure(function, event, field, where, window)
@@ -303,16 +310,6 @@ def _event_keys(reading: Reading, mapping: Mapping, keys: tuple[str, ...], what:
     later = (*LATER_FUNCTIONS, *LATER_WINDOWS)
     known = Mapping(tuple(e for e in mapping if e.key not in later), mapping.place)
     reading.known_keys(known, keys, what)
-
-
-def _without_window(reading: Reading, mapping: Mapping) -> Mapping:
-    """``mapping`` without a `between` of two instants, which is a window here."""
-    for entry in mapping:
-        if entry.key == "between" and _is_window(entry.value):
-            message = "'between' two instants is not supported yet"
-            reading.problem("HR190", message, entry.place)
-            return Mapping(tuple(e for e in mapping if e is not entry), mapping.place)
-    return mapping
 
 
 def _function(reading: Reading, mapping: Mapping, path: Path) -> tuple[Function | None, str | None]:
@@ -354,19 +351,56 @@ def _where_and_window(
 
 
 def _window(reading: Reading, mapping: Mapping, path: Path) -> Window:
-    within, resolution = mapping.get("within"), mapping.get("resolution")
-    length = _duration(reading, within, "within") if within is not None else None
-    hop = _duration(reading, resolution, "resolution") if resolution is not None else None
-    if within is not None:
-        reading.places[path] = within.place
-    if resolution is not None and within is None:
+    found = [e for e in mapping if e.key in ("within", "since") or _is_span(e)]
+    resolution = mapping.get("resolution")
+    if len(found) > 1:
+        names = " and ".join(repr(entry.key) for entry in found)
+        message = f"one window a condition, not {names}"
+        reading.problem("HR114", message, found[1].place, "between: [START, END] has both ends")
+        return Ever()
+    if found:
+        reading.places[path] = found[0].value.place
+    if resolution is not None and (not found or found[0].key != "within"):
         message = "'resolution' needs a window: nothing leaves without 'within'"
         reading.problem("HR112", message, resolution.place)
+    if not found:
+        return Ever()
+    if found[0].key == "within":
+        return _within(reading, found[0].value, resolution)
+    return _span(reading, found[0].key, found[0].value)
+
+
+def _within(reading: Reading, node: Node, resolution: Node | None) -> Window:
+    length = _duration(reading, node, "within")
+    hop = _duration(reading, resolution, "resolution") if resolution is not None else None
     if resolution is not None and hop is not None and (hop < SECOND or DAY % hop):
         message = f"'resolution' must divide a day, {described(resolution)} does not"
         reading.problem("HR112", message, resolution.place)
         return Ever()
     return Within(length, hop or default_hop(length)) if length else Ever()
+
+
+def _span(reading: Reading, key: str, node: Node) -> Window:
+    items = node.items if isinstance(node, Sequence) else (node,)
+    if key == "between" and len(items) != 2:
+        message = f"'between' takes two instants, start and end, not {len(items)}"
+        reading.problem("HR113", message, node.place)
+        return Ever()
+    ends: list[int] = []
+    for item in items:
+        text = reading.text(item, f"{key!r}")
+        if text is None:
+            return Ever()
+        try:
+            ends.append(parse_instant(text))
+        except ValueError as error:
+            reading.problem("HR112", f"{key!r}: {error}", item.place, "or a bare date, 2026-01-31")
+            return Ever()
+    if len(ends) == 2 and ends[0] >= ends[1]:
+        message = "'between' ends before it starts: no event can lie in it"
+        reading.problem("HR112", message, node.place, "write the earlier instant first")
+        return Ever()
+    return Span(*ends)
 
 
 def _duration(reading: Reading, node: Node, what: str) -> int | None:
@@ -409,9 +443,12 @@ def _comparison(
     return (operator, value) if value is not None else _PLACEHOLDER
 
 
-def _is_window(node: Node) -> bool:
+def _is_span(entry: Entry) -> bool:
+    """Is this `between` a window? Of two instants it is, of two numbers a comparison."""
+    node = entry.value
     return (
-        isinstance(node, Sequence)
+        entry.key == "between"
+        and isinstance(node, Sequence)
         and bool(node.items)
         and all(isinstance(i, Scalar) and isinstance(i.value, str) for i in node.items)
     )

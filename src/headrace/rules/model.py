@@ -37,11 +37,19 @@ class Within:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """From the instant ``start`` on and, if there is an ``end``, before it."""
+
+    start: int
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ever:
     """Everything a user ever did."""
 
 
-Window: TypeAlias = Within | Ever
+Window: TypeAlias = Within | Span | Ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,5 +162,5 @@ class Segment:
 __all__ = [
     "DAY", "HOUR", "MINUTE", "SECOND", "Ago", "AllOf", "AnyOf", "Compare", "Condition", "Ever",
     "Function", "InSegment", "Measure", "Not", "Operator", "Property", "Sample", "Scalar",
-    "Segment", "Subject", "Trait", "Trial", "Value", "Window", "Within", "default_hop",
+    "Segment", "Span", "Subject", "Trait", "Trial", "Value", "Window", "Within", "default_hop",
 ]  # fmt: skip

@@ -27,6 +27,7 @@ from headrace.rules.model import (
     Sample,
     Scalar,
     Segment,
+    Span,
     Trait,
     Trial,
     Value,
@@ -169,6 +170,11 @@ def _measure(measure: Measure, operator: str, value: Value) -> dict[str, Tree]:
             tree["within"] = Bare(format_duration(length))
             if hop != default_hop(length):
                 tree["resolution"] = Bare(format_duration(hop))
+        case Span(start, end):
+            if end is None:
+                tree["since"] = Bare(format_instant(start))
+            else:
+                tree["between"] = [Bare(format_instant(one)) for one in (start, end)]
         case Ever():
             pass
         case _:

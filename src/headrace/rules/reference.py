@@ -33,6 +33,7 @@ from headrace.rules.model import (
     Sample,
     Scalar,
     Segment,
+    Span,
     Subject,
     Trait,
     Value,
@@ -245,6 +246,8 @@ def _counts(fact: Fact, measure: Measure, at: int) -> bool:
             return fact.ts <= at
         case Within(length, hop):
             return fact.ts <= at < fact.ts // hop * hop + hop + length
+        case Span(start, end):
+            return start <= fact.ts <= at and (end is None or fact.ts < end)
         case _:
             assert_never(measure.window)
 

@@ -128,28 +128,42 @@ def _logic(name: str, leaves: list[Schema]) -> Schema:
 
 def _conditions() -> list[Schema]:
     where = {"$ref": "#/$defs/where"}
-    window = {"where": where, "within": _DURATION, "resolution": _DURATION}
+    window = {
+        "where": where,
+        "within": _DURATION,
+        "since": _INSTANT,
+        "resolution": _DURATION,
+    }
+    span = {"type": "array", "items": _INSTANT, "minItems": 2, "maxItems": 2}
     measured = sorted({*OPERATORS_OF["decimal"], *OPERATORS_OF["timestamp"]}, key=OPERATORS.index)
     events = [
         _compared(
             {"event": _TEXT, name: {"const": True} if name == "count" else _TEXT},
             measured,
             window,
+            span,
         )
         for name in FUNCTIONS
     ]
-    did = [_object({head: _TEXT, **window}, [head]) for head in ("did", "did_not")]
+    did = [_object({head: _TEXT, **window, "between": span}, [head]) for head in ("did", "did_not")]
     percent = {"type": "number", "exclusiveMinimum": 0, "maximum": 100}
     sample = _object({"percent": percent, "salt": _TEXT}, ["percent"])
     others = [_object({"segment": _TEXT}, ["segment"]), _object({"sample": sample}, ["sample"])]
     return [_compared({"trait": _TEXT}, OPERATORS), *did, *events, *others]
 
 
-def _compared(heads: Schema, operators: Any, optional: Schema | None = None) -> Schema:
-    """``heads`` with exactly one of ``operators``."""
+def _compared(
+    heads: Schema, operators: Any, optional: Schema | None = None, span: Schema | None = None
+) -> Schema:
+    """``heads`` with exactly one of ``operators``, beside a `between` that is a ``span``."""
     values = {name: _VALUES.get(name, _SCALAR) for name in operators}
     one = [{"required": [name]} for name in operators]
-    return {**_object({**heads, **(optional or {}), **values}, list(heads)), "oneOf": one}
+    body = _object({**heads, **(optional or {}), **values}, list(heads))
+    if span is None:
+        return {**body, "oneOf": one}
+    others = [{"required": [name]} for name in operators if name != "between"]
+    beside = {"properties": {"between": span}, "required": ["between"], "oneOf": others}
+    return {**body, "anyOf": [{"oneOf": one}, beside]}
 
 
 def _equalities() -> Schema:
