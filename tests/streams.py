@@ -104,7 +104,7 @@ def dense(random: Random) -> Case:
         length = random.choice((0, 90_000, HOUR, DAY, 7 * DAY, 30 * DAY))
         hop = random.choice((default_hop(length), DAY))  # a day: many events in one tile
         window: Window = Within(length, hop) if length else Ever()
-        if random.random() < 0.15:
+        if random.random() < 0.25:
             start = AT - random.randrange(30 * DAY)
             window = Span(start, random.choice((None, random.randint(start + 1, AT + HOUR))))
         where = None

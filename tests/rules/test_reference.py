@@ -1,4 +1,4 @@
-"""What rules mean, one row at a time: the semantics as a table over the oracle."""
+"""What rules mean, one row at a time: the semantics as a table over the oracle and the kernel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from headrace.clock import parse_instant
+from headrace.engine.evaluate import evaluate
 from headrace.rules.reference import explain_user, members_of_facts, reference_members
 from headrace.rules.yaml import parse_segment
 from strategies import CATALOG
@@ -45,7 +46,10 @@ def raw(properties: str) -> str:
 
 
 def members(match: str, *lines: str | bytes, at: int = AT) -> list[str]:
-    return [user for _, user in reference_members(lines, [rule(match)], CATALOG, at)]
+    found = reference_members(lines, [rule(match)], CATALOG, at)
+    raw = [line.encode() if isinstance(line, str) else line for line in lines]
+    assert evaluate(raw, [rule(match)], CATALOG, at) == found
+    return [user for _, user in found]
 
 
 WEEK = "{did: purchase, within: 7 days}"  # hop one hour
