@@ -201,7 +201,10 @@ def windows(draw: DrawFn) -> Window:
 def _measure_compares(draw: DrawFn, catalog: Catalog) -> Compare:
     event = draw(st.sampled_from(sorted(catalog.events)))
     fields = catalog.events[event].properties
-    functions: list[tuple[str, str | None, FieldType]] = [("count", None, "integer")]
+    functions: list[tuple[str, str | None, FieldType]] = [
+        ("count", None, "integer"),
+        ("days_active", None, "integer"),
+    ]
     for name, field in fields.items():
         if field.type in ("integer", "decimal"):
             functions += [(f, name, field.type) for f in ("sum", "avg", "min", "max")]

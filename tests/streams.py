@@ -26,6 +26,7 @@ from headrace.plan.model import JobParameters, Plan
 from headrace.plan.registry import MemoryRegistry
 from headrace.rules.catalog import Catalog
 from headrace.rules.model import (
+    COUNTING,
     Ago,
     AllOf,
     AnyOf,
@@ -110,15 +111,16 @@ def dense(random: Random) -> Case:
         where = None
         if random.random() < 0.3:
             where = Compare(Property("sku"), random.choice(("eq", "ne")), "a")
-        function = random.choice(("count", "count", "sum", "sum", "avg", "min", "max"))
-        field = None if function == "count" else random.choice(("amount", "items", "ships"))
+        functions = ("count", "count", "days_active", "sum", "sum", "avg", "min", "max")
+        function = random.choice(functions)
+        field = None if function in COUNTING else random.choice(("amount", "items", "ships"))
         if field == "ships":
             function = random.choice(("min", "max"))
             long = Ago(random.choice((HOUR, DAY, 7 * DAY)))
             measure = Measure(function, "purchase", field, where, window)
             return Compare(measure, random.choice(("before", "after")), long)
         least = random.randint(1, 4)
-        if function != "count":
+        if function not in COUNTING:
             least = random.choice((-2, 0, 3, 9, 20))
         operator = random.choice(("gte", "gt", "lt", "eq", "ne"))
         return Compare(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from random import Random
 
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from headrace.clock import DAY, HOUR
 from headrace.engine.advance import Begun
 from headrace.engine.evaluate import evaluate
 from headrace.engine.history import stage
@@ -16,6 +18,8 @@ from headrace.plan.diff import bridge, diff
 from headrace.plan.registry import MemoryRegistry
 from headrace.rules.model import Segment
 from headrace.rules.reference import reference_members
+from headrace.rules.yaml import parse_segment
+from rule_folders import segment
 from strategies import AT, CATALOG, Case, cases, edges, inlined
 from streams import Stream, cut, dense, facts_of, plan_of, shuffled, touch
 
@@ -201,3 +205,21 @@ def test_sharing_changes_nothing(case: Case) -> None:
 @pytest.mark.parametrize("at", [AT])
 def test_nothing_is_nobody(at: int) -> None:
     assert evaluate([], [], CATALOG, at) == []
+
+
+def test_the_last_event_of_a_day_that_leaves_its_window_takes_the_day_along() -> None:
+    rule = "{event: purchase, days_active: true, within: 7 days, gte: 2}"
+    stream = Stream(plan_of([parse_segment(segment("active", rule))], CATALOG))
+    midnight = AT // DAY * DAY
+    stamps = midnight + HOUR, midnight + 5 * HOUR + 1, midnight + 30 * HOUR
+    lines = [
+        {"event_id": str(ts), "user_id": "ann", "type": "purchase", "ts": ts, "properties": {}}
+        for ts in stamps
+    ]
+    happened = facts_of([orjson.dumps(line) for line in lines], CATALOG, stamps[-1])
+    (due,) = stream.batch(happened, stamps[-1])["next_due"].to_pylist()
+    assert stream.members() == [("active", "ann")]
+    assert due == midnight + 6 * HOUR + 7 * DAY
+    stream.batch(happened.slice(0, 0), due)
+    assert stream.members() == []
+    assert stream.messages[-1]["changes"][0]["reason"] == "time"

@@ -55,6 +55,8 @@ def members(match: str, *lines: str | bytes, at: int = AT) -> list[str]:
 WEEK = "{did: purchase, within: 7 days}"  # hop one hour
 FEW = "{did: purchase, within: 1 minute, resolution: 5s}"
 JANUARY = parse_instant("2026-01-01")
+NIGHT = parse_instant("2026-03-14")
+DAYS = "{event: purchase, days_active: true, within: 7 days, gte: 3}"
 SINCE = "{did: purchase, since: 2026-01-01}"
 SPAN = "{did: purchase, between: [2026-01-01, 2026-02-01T00:00:00Z]}"
 HIGH = "{event: purchase, sum: amount, gte: 10}"
@@ -70,6 +72,26 @@ HIGH = "{event: purchase, sum: amount, gte: 10}"
         pytest.param(WEEK, [buy(AT - 7 * DAY - HOUR)], False, id="one hop late at most"),
         pytest.param(FEW, [buy(AT - 60 * SECOND)], True, id="a minute old with a fine hop"),
         pytest.param(FEW, [buy(AT - 60 * SECOND - 1)], False, id="a millisecond more"),
+        pytest.param(DAYS, [buy(AT), buy(AT - 1), buy(AT - DAY)], False, id="two days of three"),
+        pytest.param(DAYS, [buy(AT - n * DAY) for n in range(3)], True, id="three days"),
+        pytest.param(
+            DAYS, [buy(NIGHT), buy(NIGHT - 1), buy(AT)], True, id="a day ends at midnight UTC"
+        ),
+        pytest.param(
+            DAYS, [buy(AT - 7 * DAY - 2 * HOUR), buy(AT), buy(AT - DAY)], False, id="too long ago"
+        ),
+        pytest.param(
+            "{event: purchase, days_active: true, lt: 1}",
+            [traits(country="DE")],
+            True,
+            id="days of nothing are none",
+        ),
+        pytest.param(
+            "{event: purchase, days_active: true, between: [2026-01-01, 2026-01-03], eq: 2}",
+            [buy(JANUARY), buy(JANUARY + DAY), buy(JANUARY + 2 * DAY)],
+            True,
+            id="days of a span",
+        ),
         pytest.param(SINCE, [buy(JANUARY)], True, id="since includes its instant"),
         pytest.param(SINCE, [buy(JANUARY - 1)], False, id="since forgets what was before"),
         pytest.param(SINCE, [buy(AT + 1)], False, id="since does not look ahead"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headrace.engine.measures import Values
+from headrace.engine.measures import Values, last_of_days
 from headrace.engine.program import NEVER
 from headrace.engine.state import Bools, Ints
 from headrace.engine.tiles import SlotTiles
@@ -56,6 +56,9 @@ def _leaving(
         return tiles.owners[:0], tiles.tiles[:0]
     if measure.function in ("count", "sum") and not tiles.may_overflow:
         rows = _crossing(tiles, inside, row, cuts)
+    elif measure.function == "days_active":
+        hop = windows.tiles.form.code.plan.slots[slot].hop
+        rows = last_of_days(tiles, tiles.values, inside, hop)
     elif measure.function in ("min", "max"):
         # The extreme goes when the last tile that holds it does.
         extreme = windows.now - row if measure.line == "age" else row

@@ -50,7 +50,7 @@ def folded(
                 )
             tiles = of.ts // slot.hop if slot.hop else np.zeros(len(rows), np.int64)
             mask = masks[slot.base]
-            if slot.hop:
+            if slot.keep:
                 alive = tiles >= (now - slot.keep) // slot.hop
                 mask = alive if mask is None else mask & alive
             owners = of.owners

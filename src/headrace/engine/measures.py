@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from headrace.clock import DAY
 from headrace.engine.state import Bools, Ints
 from headrace.engine.tiles import NOTHING, SlotTiles
 from headrace.engine.windows import Windows
@@ -47,6 +48,10 @@ def _measured(
     code = windows.tiles.form.code
     table = np.empty((len(code.plan.measures), windows.tiles.form.users), np.int64)
     exact: dict[tuple[int, int], int] = {}
+
+    def hop_of(slot: int) -> int:
+        return code.plan.slots[slot].hop
+
     for place, measure in enumerate(code.plan.measures):
         match measure.function:
             case "avg":
@@ -58,11 +63,26 @@ def _measured(
                 if measure.line == "age":
                     row = np.where(row == MISSING, MISSING, at - row)
                 table[place] = row
+            case "days_active":
+                (slot,) = measure.slots
+                tiles, values = slots[slot]
+                rows = last_of_days(tiles, values, window(slot, measure.length), hop_of(slot))
+                table[place] = np.bincount(tiles.owners[rows], minlength=tiles.users)
             case "count" | "sum":
                 (slot,) = measure.slots
                 table[place], beyond = sums(*slots[slot], window(slot, measure.length))
                 exact.update({(place, user): total for user, total in beyond.items()})
     return Values(table, exact)
+
+
+def last_of_days(tiles: SlotTiles, counts: Ints, window: Bools | None, hop: int) -> Ints:
+    """The rows of each user's last tile of each UTC day that has an event in the window."""
+    some = counts > 0
+    rows = np.flatnonzero(some if window is None else some & window)
+    owners, days = tiles.owners[rows], tiles.tiles[rows] * hop // DAY
+    last = np.ones(len(rows), np.bool_)
+    last[:-1] = (owners[1:] != owners[:-1]) | (days[1:] != days[:-1])
+    return rows[last]
 
 
 def sums(tiles: SlotTiles, values: Ints, window: Bools | None) -> tuple[Ints, dict[int, int]]:

@@ -23,7 +23,7 @@ from headrace.plan.model import (
     ValueTest,
 )
 from headrace.rules.catalog import FieldType
-from headrace.rules.model import AllOf, AnyOf, Compare, Condition, Not, Property
+from headrace.rules.model import COUNTING, AllOf, AnyOf, Compare, Condition, Not, Property
 
 NEVER = np.iinfo(np.int64).max
 
@@ -113,7 +113,8 @@ class Compiled:
         self.cuts = [np.array(sorted(of), np.int64) for of in cuts]
         self.cut_start = np.cumsum([0, *(len(of) for of in self.cuts)])
         self.empty = np.array(
-            [0 if one.function in ("count", "sum") else MISSING for one in plan.measures], np.int64
+            [0 if one.function in (*COUNTING, "sum") else MISSING for one in plan.measures],
+            np.int64,
         )
         self.trait_predicates = [
             place

@@ -272,5 +272,5 @@ def split(total: int) -> list[int]:
 
 def first_tiles(lengths: Ints, hops: Ints, now: int) -> Ints:
     """The first tile that a window of each length holds at ``now``."""
-    endless = hops == 0
+    endless = (hops == 0) | (lengths == 0)
     return np.where(endless, 0, (now - lengths) // np.where(endless, 1, hops))

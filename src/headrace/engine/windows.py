@@ -20,14 +20,17 @@ class Windows:
         key = slot, length
         if key not in self._now:
             hop = self._slots[slot].hop
-            first = (self.now - length) // hop if hop else 0
-            self._now[key] = self.tiles.by_slot[slot].tiles >= first if hop else None
+            if hop and length:
+                first = (self.now - length) // hop
+                self._now[key] = self.tiles.by_slot[slot].tiles >= first
+            else:
+                self._now[key] = None
         return self._now[key]
 
     def former(self, slot: int, length: int) -> Bools | None:
         """As `current`, at the instant of each user's own row."""
         hop = self._slots[slot].hop
-        if not hop:
+        if not (hop and length):
             return None
         firsts = self._firsts.get((hop, length))
         if firsts is None:

@@ -173,7 +173,8 @@ def _places(value: int) -> str:
 def _tiles(slot: Slot) -> str:
     if not slot.hop:
         return "for ever"
-    return f"in tiles of {_length(slot.hop)} kept {_length(slot.keep)}"
+    kept = f"kept {_length(slot.keep)}" if slot.keep else "for ever"
+    return f"in tiles of {_length(slot.hop)} {kept}"
 
 
 def _length(length: int) -> str:

@@ -42,7 +42,9 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One accumulator over a base, in tiles of ``hop`` ms kept for ``keep`` ms (0, 0: for ever).
+    """One accumulator over a base, in tiles of ``hop`` ms kept for ``keep`` ms.
+
+    A ``hop`` of 0 makes one tile for all time, a ``keep`` of 0 keeps them for ever.
 
     State rows name it by ``id``, which the registry gave its content once.
     """

@@ -28,6 +28,7 @@ from headrace.plan.text import canonical, filter_out, filter_text, span_text, va
 from headrace.rules import model
 from headrace.rules.catalog import Catalog, FieldType
 from headrace.rules.model import (
+    COUNTING,
     AllOf,
     AnyOf,
     Compare,
@@ -46,6 +47,7 @@ from headrace.rules.model import (
 KEEP_CLASSES = tuple(days * DAY for days in (1, 7, 31, 92, 366))
 ACCUMULATORS: dict[model.Function, tuple[Accumulator, ...]] = {
     "count": ("count",),
+    "days_active": ("count",),
     "sum": ("sum",),
     "avg": ("sum", "count"),
     "min": ("min",),
@@ -78,7 +80,7 @@ class _Window:
 
     @property
     def slots(self) -> list[_SlotKey]:
-        keep = keep_class(self.length, self.hop) if self.hop else 0
+        keep = keep_class(self.length, self.hop) if self.length else 0
         return [(self.base, one, self.hop, keep) for one in ACCUMULATORS[self.function]]
 
     @property
@@ -169,7 +171,7 @@ class Found:
 
     def _window(self, measure: model.Measure, value: model.Value) -> _Window:
         where = None if measure.where is None else normal(measure.where)
-        of = measure.field if measure.function != "count" else None
+        of = measure.field if measure.function not in COUNTING else None
         # Nothing leaves a span again: it is a filter by time, and its sum one number for ever.
         span = measure.window if isinstance(measure.window, Span) else None
         base = (measure.event, where, of, span)
@@ -177,12 +179,14 @@ class Found:
             case Within(length, hop):
                 return _Window(measure.function, base, length, hop, self._line(measure, value))
             case Span() | Ever():
-                return _Window(measure.function, base, 0, 0, self._line(measure, value))
+                # Days are told apart for ever; any other number needs no tile.
+                hop = DAY if measure.function == "days_active" else 0
+                return _Window(measure.function, base, 0, hop, self._line(measure, value))
             case _:
                 assert_never(measure.window)
 
     def _line(self, measure: model.Measure, value: model.Value) -> Line:
-        if measure.function == "count":
+        if measure.function in COUNTING:
             return "integer"
         type_ = self._type(measure.event, measure.field or "")
         line = line_of(type_, value)

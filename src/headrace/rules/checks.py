@@ -14,6 +14,7 @@ from headrace.errors import Problem, Severity
 from headrace.rules.catalog import Catalog, Field, FieldType
 from headrace.rules.durations import format_duration
 from headrace.rules.model import (
+    COUNTING,
     Ago,
     AllOf,
     AnyOf,
@@ -55,6 +56,7 @@ OPERATORS_OF: Final[Mapping[FieldType, tuple[str, ...]]] = {
 
 FIELDS_OF: Final[Mapping[Function, tuple[FieldType, ...]]] = {
     "count": (),
+    "days_active": (),
     "sum": ("integer", "decimal"),
     "avg": ("integer", "decimal"),
     "min": ("integer", "decimal", "timestamp"),
@@ -188,8 +190,9 @@ class _Checks:
 
     def _measure(self, measure: Measure, path: Path) -> _Subject | Problem | None:
         name, function = measure.field, measure.function
-        if function == "count" or name is None:
-            return _Subject(f"count of {measure.event!r}", "integer", limit="sum of integers")
+        if function in COUNTING or name is None:
+            words = f"{function} of {measure.event!r}"
+            return _Subject(words, "integer", limit="sum of integers")
         field = self._field(measure.event, name, (*path, "field"))
         if not isinstance(field, Field):
             return field

@@ -15,6 +15,7 @@ from headrace.clock import parse_instant
 from headrace.errors import Place
 from headrace.rules.durations import parse_duration
 from headrace.rules.model import (
+    COUNTING,
     DAY,
     SECOND,
     Ago,
@@ -51,7 +52,7 @@ FUNCTIONS: Final[tuple[Function, ...]] = get_args(Function)
 HEADS: Final = (*LOGIC, "did", "did_not", "event", "trait", "segment", "sample")
 
 LATER_HEADS: Final = ("sequence", "list", "sql")
-LATER_FUNCTIONS: Final = ("distinct", "first", "last", "days_active")
+LATER_FUNCTIONS: Final = ("distinct", "first", "last")
 LATER_WINDOWS: Final = ("period",)
 WINDOWS: Final = ("within", "since", "resolution")
 
@@ -320,7 +321,9 @@ def _function(reading: Reading, mapping: Mapping, path: Path) -> tuple[Function 
             message = f"one function a condition, not {names}"
             reading.problem("HR114", message, found[1].place, "put each under one all:")
         elif not any(entry.key in LATER_FUNCTIONS for entry in mapping):
-            expected = "count: true, " + ", ".join(f"{name}: FIELD" for name in FUNCTIONS[1:])
+            expected = ", ".join(
+                f"{name}: {'true' if name in COUNTING else 'FIELD'}" for name in FUNCTIONS
+            )
             hint = "" if mapping.get("between") else "or write did: for 'at least once'"
             message = f"an event condition needs a function: {expected}"
             reading.problem("HR109", message, mapping.place, hint)
@@ -329,11 +332,12 @@ def _function(reading: Reading, mapping: Mapping, path: Path) -> tuple[Function 
     node = found[0].value
     reading.places[path + ("function",)] = found[0].place
     reading.places[path + ("field",)] = node.place
-    if name == "count":
+    if name in COUNTING:
         if not (isinstance(node, Scalar) and node.value is True):
-            message = f"'count' takes true, not {described(node)}"
-            reading.problem("HR107", message, node.place, "count: true counts events")
-        return "count", None
+            message = f"{name!r} takes true, not {described(node)}"
+            what = "events" if name == "count" else "the days that have one"
+            reading.problem("HR107", message, node.place, f"{name}: true counts {what}")
+        return name, None
     if isinstance(node, Scalar) and isinstance(node.value, bool):
         message = f"{name!r} takes the name of a property, not {described(node)}"
         reading.problem("HR107", message, node.place)
@@ -499,3 +503,16 @@ def _instant_or_ago(reading: Reading, operator: Operator, node: Node) -> Value |
         reading.problem("HR112", message, node.place, hint)
         return None
     return Ago(sign * length)
+
+
+def counts_days(condition: Condition) -> bool:
+    """Does a measure of ``condition`` ask on how many days something happened?"""
+    match condition:
+        case Compare(Measure(function="days_active")):
+            return True
+        case AllOf(parts) | AnyOf(parts):
+            return any(map(counts_days, parts))
+        case Not(part):
+            return counts_days(part)
+        case _:
+            return False

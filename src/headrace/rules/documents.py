@@ -8,7 +8,7 @@ from typing import Final, get_args
 
 from headrace.errors import Problem
 from headrace.rules.catalog import Catalog, EventType, Field, FieldType, Mode
-from headrace.rules.conditions import read_condition
+from headrace.rules.conditions import counts_days, read_condition
 from headrace.rules.model import AllOf, Segment
 from headrace.rules.nodes import Mapping, Node, read_node
 from headrace.rules.reading import Reading, described
@@ -79,6 +79,10 @@ def _segment(reading: Reading, node: Node) -> Segment | None:
         if rule.get("sql") is None:
             match = reading.required(rule, "match", "'spec'")
             condition = read_condition(reading, match, ()) if match is not None else None
+        if timezone != "UTC" and condition is not None and counts_days(condition):
+            place = reading.places[()]
+            message = f"'days_active' in {timezone} is not supported yet: its days are UTC's"
+            reading.problem("HR190", message, place)
     tests = document.get("tests")
     return Segment(
         id=texts.get("id", ""),

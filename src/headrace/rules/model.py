@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from headrace.clock import DAY, HOUR, MINUTE, SECOND
 from headrace.rules.trials import Trial
 
-Function = Literal["count", "sum", "avg", "min", "max"]
+Function = Literal["count", "sum", "avg", "min", "max", "days_active"]
+COUNTING: Final = ("count", "days_active")
+"""Functions of no field: they count events, or the UTC days that have one."""
+
+
 Operator = Literal[
     "eq", "ne", "gt", "gte", "lt", "lte", "between", "in", "not_in",
     "contains", "not_contains", "contains_any", "contains_all",
@@ -160,7 +164,7 @@ class Segment:
 
 
 __all__ = [
-    "DAY", "HOUR", "MINUTE", "SECOND", "Ago", "AllOf", "AnyOf", "Compare", "Condition", "Ever",
-    "Function", "InSegment", "Measure", "Not", "Operator", "Property", "Sample", "Scalar",
+    "COUNTING", "DAY", "HOUR", "MINUTE", "SECOND", "Ago", "AllOf", "AnyOf", "Compare", "Condition",
+    "Ever", "Function", "InSegment", "Measure", "Not", "Operator", "Property", "Sample", "Scalar",
     "Segment", "Span", "Subject", "Trait", "Trial", "Value", "Window", "Within", "default_hop",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from headrace.rules.conditions import DID, HEADS
 from headrace.rules.documents import API_VERSION
 from headrace.rules.durations import format_duration
 from headrace.rules.model import (
+    COUNTING,
     Ago,
     AllOf,
     AnyOf,
@@ -162,7 +163,7 @@ def _measure(measure: Measure, operator: str, value: Value) -> dict[str, Tree]:
         tree[did] = measure.event
     else:
         tree["event"] = measure.event
-        tree[measure.function] = True if measure.function == "count" else measure.field
+        tree[measure.function] = True if measure.function in COUNTING else measure.field
     if measure.where is not None:
         tree["where"] = _where(measure.where)
     match measure.window:

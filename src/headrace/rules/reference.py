@@ -16,7 +16,7 @@ from typing import Any, assert_never
 import re2
 import xxhash
 
-from headrace.clock import parse_instant
+from headrace.clock import DAY, parse_instant
 from headrace.rules.catalog import Catalog, FieldType
 from headrace.rules.model import (
     Ago,
@@ -221,6 +221,8 @@ def _measured(measure: Measure, person: Person, catalog: Catalog, at: int) -> tu
     ]
     if measure.function == "count":
         return len(events), "integer"
+    if measure.function == "days_active":
+        return len({fact.ts // DAY for fact in events}), "integer"
     assert measure.field is not None
     kind = catalog.events[measure.event].properties[measure.field].type
     values = [v for fact in events if (v := fact.values.get(measure.field)) is not None]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from headrace.rules.checks import OPERATORS_OF
 from headrace.rules.conditions import FUNCTIONS, LOGIC, OPERATORS
 from headrace.rules.documents import API_VERSION, FIELD_TYPES, ID, MODES
+from headrace.rules.model import COUNTING
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -138,7 +139,7 @@ def _conditions() -> list[Schema]:
     measured = sorted({*OPERATORS_OF["decimal"], *OPERATORS_OF["timestamp"]}, key=OPERATORS.index)
     events = [
         _compared(
-            {"event": _TEXT, name: {"const": True} if name == "count" else _TEXT},
+            {"event": _TEXT, name: {"const": True} if name in COUNTING else _TEXT},
             measured,
             window,
             span,
