@@ -21,9 +21,9 @@ from headrace.rules.folder import load_rules
 from headrace.rules.reference import reference_members
 from headrace.runtime.publication import publish
 from headrace.settings import Settings
+from headrace.spark.course import Report
 from headrace.spark.evaluate import state_members
 from headrace.spark.plans import KeptPlans
-from headrace.spark.protocol import Report
 from headrace.spark.session import Session
 from headrace.spark.tables import Lake
 from headrace.store import Store

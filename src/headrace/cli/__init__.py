@@ -25,6 +25,7 @@ from headrace.errors import HeadraceError, InternalError
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "servers": ("up", "down", "status"),
     "rules": ("validate", "test", "evaluate"),
+    "catalog": ("catalog",),
     "publish": ("plan", "apply"),
     "data": ("reload",),
     "demo": ("demo",),

@@ -13,7 +13,7 @@ from headrace.jobs.outlet import Markers
 from headrace.jobs.target import JOB
 from headrace.messages.memberships import heartbeat_marker
 from headrace.metrics import Metrics
-from headrace.spark.protocol import Report
+from headrace.spark.course import Report
 from headrace.store import Store
 
 log = structlog.get_logger()

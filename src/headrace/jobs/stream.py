@@ -29,10 +29,11 @@ from headrace.messages.topics import (
 )
 from headrace.metrics import Metrics
 from headrace.settings import Settings
+from headrace.spark.course import Course, Surroundings
 from headrace.spark.identities import check_key
 from headrace.spark.offsets import OffsetLog
 from headrace.spark.plans import KeptPlans
-from headrace.spark.protocol import Course, Surroundings, run_batch
+from headrace.spark.protocol import run_batch
 from headrace.spark.publish import Outlet
 from headrace.spark.session import Session, open_session
 from headrace.spark.start import Held, checkpoint, find_start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -67,24 +68,26 @@ def kernel_events(rows: DataFrame, used_types: tuple[str, ...]) -> DataFrame:
     )
 
 
-def advanced(
-    events: DataFrame,
-    state: DataFrame,
-    *,
-    plan: Plan,
-    now: int,
-    n: int,
-    diff: PlanDiff | None,
-    begun: Begun | None,
-    groups: int,
-    whole: bool,
-) -> DataFrame:
-    """Events of one batch and state rows -> the state rows to write.
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the kernel gets of a batch: facts, state rows, and how many groups to cut them into.
 
     With ``whole`` the state is everybody's and so is the answer: one row per user, for a batch
     that replaces the table. Else the rows of touched and due users, for a batch that appends;
     some of them may have the columns of MOVE.
     """
+
+    events: DataFrame
+    state: DataFrame
+    groups: int
+    whole: bool = False
+    diff: PlanDiff | None = None
+    begun: Begun | None = None
+
+
+def advanced(given: Given, *, plan: Plan, now: int, n: int) -> DataFrame:
+    """The state rows to write after batch ``n``."""
+    state, diff, begun, whole = given.state, given.diff, given.begun, given.whole
     move = [name for name in MOVE if name in state.columns]
 
     def advance_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -101,8 +104,8 @@ def advanced(
             result = merge(stood, result, now=now, horizon_ms=plan.job.horizon_ms)
         yield from result.select(STATE_COLUMNS).to_batches()
 
-    rows = _side_by_side(events, state, [*STATE_INPUT, *move])
-    return _by_group(rows, groups).mapInArrow(advance_group, STATE)
+    rows = _side_by_side(given.events, state, [*STATE_INPUT, *move])
+    return _by_group(rows, given.groups).mapInArrow(advance_group, STATE)
 
 
 def staged(

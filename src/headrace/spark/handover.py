@@ -38,7 +38,7 @@ class Backfill:
     @property
     def table(self) -> str:
         """The staging table of this backfill."""
-        return f"staging_{self.plan.hash[:16]}_{self.before}"
+        return staging_table(self.plan.hash, self.before)
 
     @property
     def is_done(self) -> bool:
@@ -76,6 +76,11 @@ class Backfill:
             self._done.set()
         except Exception as failure:  # handed to the stream's thread, which raises it
             self.failure = failure
+
+
+def staging_table(plan: str, before: int) -> str:
+    """The table of what was before batch ``before``, for the plan of that hash."""
+    return f"staging_{plan[:16]}_{before}"
 
 
 def staging(spark: SparkSession, lake: Lake, table: str) -> DataFrame:

@@ -10,106 +10,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from headrace.engine.advance import Begun
 from headrace.engine.families import Regrouping
-from headrace.engine.identity import FORGOTTEN
 from headrace.messages.memberships import activation_marker
-from headrace.plan.diff import PlanDiff, bridge, diff
+from headrace.plan.diff import bridge, diff
 from headrace.plan.model import Plan
 from headrace.spark.commits import Commit, newest_commit
+from headrace.spark.course import Course, Report, Surroundings
 from headrace.spark.dues import Dues, has_overdue_facts
-from headrace.spark.fold import (
-    advanced,
-    groups_for,
-    kernel_events,
-    write_profiles,
-)
-from headrace.spark.handover import Backfill, drop_staging, staging
+from headrace.spark.fold import advanced, write_profiles
+from headrace.spark.gather import Gathering
+from headrace.spark.handover import Backfill, drop_staging, staging_table
 from headrace.spark.header import GENERATION, Handover, Header, Preparation
-from headrace.spark.identities import (
-    Known,
-    arrived_links,
-    carry_out,
-    identified,
-    moved_rows,
-    moved_users,
-    no_links,
-    retold_facts,
-)
+from headrace.spark.identities import Known, arrived_links, carry_out, no_links
 from headrace.spark.intake import append_events
-from headrace.spark.offsets import OffsetLog, PlannedBatch, TopicOffsets
-from headrace.spark.publish import Counts, Outlet, count_batch, publish
+from headrace.spark.offsets import PlannedBatch
+from headrace.spark.publish import Counts, count_batch, publish
 from headrace.spark.session import bind_transaction
-from headrace.spark.start import Start
-from headrace.spark.tables import TABLES, Lake
+from headrace.spark.tables import TABLES
 from headrace.spark.upkeep import compact_bucket, merge_small_files, vacuum
 
 COMPACT_EVERY = 4  # appending batches between two compactions of a bucket
 WORTH_COMPACTING = 200_000  # users; up to half as many superseded rows are no burden
 MERGE_EVERY = 64  # committing batches between two merges of small files
-FACTS_RETOLD = 100  # about so many facts a user whose state begins anew has
 VACUUM_EVERY = 900  # about half an hour at a trigger of 2 s
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What one batch did and how long each step took, in seconds."""
-
-    header: Header
-    counts: Counts
-    events: int
-    seconds: dict[str, float]
-    pending_plan: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """Everything a batch reaches beyond its rows."""
-
-    lake: Lake
-    log: OffsetLog
-    outlet: Outlet
-    events_topic: str
-    control_topic: str
-    # The plan to run, as Postgres says; True when control.v1 has just said that it changed.
-    target: Callable[[bool], Plan]
-    # A plan by its hash, from where it outlives Postgres being down.
-    plan: Callable[[str], Plan]
-    report: Callable[[Report], None]
-    # Makes tombstones unreadable to who has only the tables.
-    tombstone_key: str
-
-
-@dataclass(slots=True)
-class Course:
-    """What the driver remembers from batch to batch. All of it can be read back from headers."""
-
-    generation: int
-    newest: Header | None
-    replay: Header | None
-    batches: int = 0
-    # Known once the first batch has looked.
-    dues: Dues | None = None
-    known: Known | None = None
-    users: int = 0
-    # Since the last compaction: rows and commits appended; and the bucket it was.
-    appended: int = 0
-    appends: int = 0
-    bucket: int = 0
-    backfill: Backfill | None = None
-    ends: TopicOffsets = field(default_factory=dict)
-
-    @staticmethod
-    def after(start: Start) -> Course:
-        """The course that continues from where ``start`` found the tables."""
-        ends = start.starting_offsets or (start.newest.ends if start.newest else {})
-        return Course(start.generation, start.newest, start.newest, ends=ends)
 
 
 def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundings) -> None:
@@ -295,68 +223,23 @@ def _fold(
     course: Course,
     around: Surroundings,
 ) -> Commit:
-    lake, dues = around.lake, _dues(course)
     commit = _committed(course, header.n, "profiles", spark, around)
     if commit is not None:
-        dues.unknown()
+        _dues(course).unknown()
         return commit
-    profiles = lake.read(spark, "profiles")
-    arrived = parsed.rows(verdict="accepted") if parsed else 0
-    read = (parsed or Commit(header, ())).read(spark, lake, "events", verdict="accepted")
-    events = (
-        _identified(spark, read, plan, course, around)
-        if arrived
-        else kernel_events(read, plan.event_types)
+    given = Gathering(spark, header, plan, parsed, course, around).given(due, regrouped)
+    if given.whole:
+        _dues(course).everybody(header.now)
+    write_profiles(
+        advanced(given, plan=plan, now=header.now, n=header.n),
+        lake=around.lake,
+        header=header,
+        buckets=plan.job.buckets,
+        whole=given.whole,
     )
-    # When most users are touched it is cheaper to write everybody anew, which leaves the table
-    # compact, than to pick out the touched ones; a hand-over looks at everybody in any case.
-    whole = header.handover is not None or (arrived >= course.users and regrouped is None)
-    if whole:
-        dues.everybody(header.now)
-    change: PlanDiff | None = None
-    groups = groups_for(arrived, plan.job.buckets)
-    state = profiles
-    if header.handover is not None:
-        replaced = header.handover.replaces
-        change = diff(around.plan(replaced) if replaced else None, plan)
-        if header.handover.staged_before is not None:
-            staged_rows = staging(spark, lake, _staging_table(header))
-            state = profiles.unionByName(staged_rows, allowMissingColumns=True)
-        groups = max(groups, groups_for(course.users, plan.job.buckets))
-    elif not whole:
-        touched = events.select("user_id")
-        if due is not None:
-            touched = touched.union(due)
-        if regrouped is not None:
-            touched = touched.union(moved_users(spark, regrouped, "joins"))
-        state = profiles.join(touched, "user_id", "left_semi")
-    if regrouped is not None:
-        if regrouped.retold:
-            told = retold_facts(
-                spark, lake, regrouped, before=header.n, horizon_ms=plan.job.horizon_ms
-            )
-            again = _identified(spark, told, plan, course, around)
-            events = events.unionByName(again.where(F.col("type") != FORGOTTEN))
-        elsewhere = moved_users(spark, regrouped, "stays", "leaves")
-        state = state.join(F.broadcast(elsewhere), "user_id", "left_anti").unionByName(
-            moved_rows(spark, profiles, regrouped), allowMissingColumns=True
-        )
-        groups = groups_for(arrived + FACTS_RETOLD * len(regrouped.retold), plan.job.buckets)
-    rows = advanced(
-        events,
-        state,
-        plan=plan,
-        now=header.now,
-        n=header.n,
-        diff=change,
-        begun=_begun(header, around),
-        groups=groups,
-        whole=whole,
-    )
-    write_profiles(rows, lake=lake, header=header, buckets=plan.job.buckets, whole=whole)
-    commit = newest_commit(spark, lake, "profiles")
+    commit = newest_commit(spark, around.lake, "profiles")
     assert commit is not None, "this batch has just committed to profiles"
-    if whole:
+    if given.whole:
         course.users, course.appended, course.appends = commit.rows(), 0, 0
     else:
         course.appended += commit.rows()
@@ -364,35 +247,9 @@ def _fold(
     return commit
 
 
-def _identified(
-    spark: SparkSession, rows: DataFrame, plan: Plan, course: Course, around: Surroundings
-) -> DataFrame:
-    assert course.known is not None, "looked up before anything is folded"
-    facts = kernel_events(rows, plan.event_types)
-    return identified(spark, facts, around.lake, course.known, around.tombstone_key)
-
-
-def _begun(header: Header, around: Surroundings) -> Begun | None:
-    """The slots whose history is being prepared, or is handed over in this batch."""
-    if header.preparing is not None:
-        old, new, since = header.plan, header.preparing.plan, header.preparing.since
-    elif header.handover is not None and header.handover.staged_before is not None:
-        assert header.handover.replaces is not None, "history is added to an earlier plan"
-        old, new, since = header.handover.replaces, header.plan, header.handover.staged_before
-    else:
-        return None
-    added = diff(around.plan(old), around.plan(new)).added_slots
-    return Begun(frozenset(added), since)
-
-
 def _dues(course: Course) -> Dues:
     assert course.dues is not None, "known since this batch looked for due users"
     return course.dues
-
-
-def _staging_table(header: Header) -> str:
-    assert header.handover is not None
-    return f"staging_{header.plan[:16]}_{header.handover.staged_before}"
 
 
 def _publish_activation(header: Header, plan: Plan, around: Surroundings) -> None:
@@ -416,7 +273,7 @@ def _keep_up(
     lake, header = around.lake, folded.header
     course.batches += 1
     if header.handover is not None and header.handover.staged_before is not None:
-        drop_staging(spark, lake, _staging_table(header))
+        drop_staging(spark, lake, staging_table(header.plan, header.handover.staged_before))
     buckets = plan.job.buckets
     enough = max(course.users, WORTH_COMPACTING)
     if course.appends >= COMPACT_EVERY or course.appended * 2 * buckets >= enough:

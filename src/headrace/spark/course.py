@@ -1,0 +1,71 @@
+"""What a batch is surrounded by, and what the driver remembers from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from headrace.plan.model import Plan
+from headrace.spark.dues import Dues
+from headrace.spark.handover import Backfill
+from headrace.spark.header import Header
+from headrace.spark.identities import Known
+from headrace.spark.offsets import OffsetLog, TopicOffsets
+from headrace.spark.publish import Counts, Outlet
+from headrace.spark.start import Start
+from headrace.spark.tables import Lake
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one batch did and how long each step took, in seconds."""
+
+    header: Header
+    counts: Counts
+    events: int
+    seconds: dict[str, float]
+    pending_plan: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Everything a batch reaches beyond its rows."""
+
+    lake: Lake
+    log: OffsetLog
+    outlet: Outlet
+    events_topic: str
+    control_topic: str
+    # The plan to run, as Postgres says; True when control.v1 has just said that it changed.
+    target: Callable[[bool], Plan]
+    # A plan by its hash, from where it outlives Postgres being down.
+    plan: Callable[[str], Plan]
+    report: Callable[[Report], None]
+    # Makes tombstones unreadable to who has only the tables.
+    tombstone_key: str
+
+
+@dataclass(slots=True)
+class Course:
+    """What the driver remembers from batch to batch. All of it can be read back from headers."""
+
+    generation: int
+    newest: Header | None
+    replay: Header | None
+    batches: int = 0
+    # Known once the first batch has looked.
+    dues: Dues | None = None
+    known: Known | None = None
+    users: int = 0
+    # Since the last compaction: rows and commits appended; and the bucket it was.
+    appended: int = 0
+    appends: int = 0
+    bucket: int = 0
+    backfill: Backfill | None = None
+    ends: TopicOffsets = field(default_factory=dict)
+
+    @staticmethod
+    def after(start: Start) -> Course:
+        """The course that continues from where ``start`` found the tables."""
+        ends = start.starting_offsets or (start.newest.ends if start.newest else {})
+        return Course(start.generation, start.newest, start.newest, ends=ends)

@@ -1,0 +1,38 @@
+"""Every condition that docs/rules.md shows is one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from headrace.rules.folder import load_rules
+from headrace.rules.model import Function, Operator
+from rule_folders import write_rules
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "rules.md").read_text()
+SHOWN = [
+    line.removeprefix("- ").partition("  #")[0].strip()
+    for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+def test_all_of_them_pass_the_checks_together(tmp_path: Path) -> None:
+    rules = {
+        f"shown_{number}": text if text[0] == "{" else f"{{{text}}}"
+        for number, text in enumerate(SHOWN)
+    }
+    catalog = (ROOT / "rules" / "catalog.yaml").read_text()
+    folder = write_rules(tmp_path, {**rules, "loyal_customer": "{did: purchase}"}, catalog)
+    found = load_rules(folder)
+    assert not [str(problem) for problem in found.problems if problem.severity == "error"]
+    assert len(found.segments) == len(SHOWN) + 1 > 20
+
+
+@pytest.mark.parametrize("word", [*get_args(Function), *get_args(Operator)])
+def test_every_function_and_operator_is_named(word: str) -> None:
+    assert re.search(rf"[ `]{word}[ `:]", PAGE)
