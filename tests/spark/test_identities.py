@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac as reference_hmac
+import shutil
 import time
 from pathlib import Path
 from random import Random
@@ -19,10 +20,12 @@ from headrace.messages.memberships import UserChanges, decode_membership
 from headrace.messages.topics import MEMBERSHIPS
 from headrace.spark import protocol
 from headrace.spark.evaluate import state_members
-from headrace.spark.identities import hmac
+from headrace.spark.identities import Known, hmac
 from headrace.spark.recompute import recomputed
 from headrace.spark.reload import joined_rows
 from headrace.spark.session import Session
+from headrace.spark.tables import Lake
+from headrace.spark.upkeep import merge_small_files
 
 CATALOG = (Path(__file__).resolve().parents[2] / "rules" / "catalog.yaml").read_text()
 RULES = {
@@ -174,6 +177,25 @@ def test_nothing_sent_again_brings_the_forgotten_back(deployment: Deployment, sp
     again = {row["user_id"] for row in deployment.lake.latest_profiles(spark).collect()}
     assert again == users
     assert deployment.members() == deployment.expected()
+
+
+def test_identities_are_known_however_old_the_tables_log_is(
+    deployment: Deployment, spark: Session, tmp_path: Path
+):
+    # Upkeep's commit is the newest, and a week of retention has taken those of batches.
+    lake = Lake(str(tmp_path))
+    for name in ("identities", "tombstones"):
+        copy = tmp_path / name
+        shutil.copytree(deployment.lake.path(name), copy)
+        merge_small_files(spark, lake, name)
+        spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(
+            spark._jsparkSession, str(copy)
+        ).checkpoint()
+        for entry in sorted((copy / "_delta_log").glob("*.json"))[:-1]:
+            entry.unlink()
+    known = Known.of(spark, lake)
+    assert known == Known.of(spark, deployment.lake)
+    assert known.any_joined and known.forgotten_until is not None
 
 
 def test_tombstones_do_not_name_whom_they_forget(deployment: Deployment, spark: Session):

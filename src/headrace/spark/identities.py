@@ -14,8 +14,8 @@ from headrace.engine.families import Regrouping, regroup
 from headrace.engine.identity import FORGOTTEN, LINKS, links_of
 from headrace.engine.state import EVENTS_SCHEMA, GONE
 from headrace.errors import OperatorError
-from headrace.spark.commits import Commit, newest_commit
-from headrace.spark.files import read_text, write_text
+from headrace.spark.commits import Commit
+from headrace.spark.files import names, read_text, write_text
 from headrace.spark.header import Header
 from headrace.spark.tables import Lake
 
@@ -42,7 +42,8 @@ class Known:
     @staticmethod
     def of(spark: SparkSession, lake: Lake) -> Known:
         """What the tables say."""
-        if newest_commit(spark, lake, "identities") is None:
+        # By its files, not by its log: entries older than a week are cleaned away.
+        if not any(name.endswith(".parquet") for name in names(spark, lake.path("identities"))):
             return Known(any_joined=False, due=None, forgotten_until=None)
         about = lake.read(spark, "identities").agg(
             F.count("user_id").alias("ids"), F.min("due").alias("due")
@@ -86,7 +87,7 @@ def carry_out(
 ) -> Regrouping | None:
     """Judge the families that ``links`` touch, and those whose time has come; write what is new.
 
-    None when nothing changes. Families are read as they were before the batch, so that its
+    None when no state has to move. Families are read as they were before the batch, so that its
     replay comes to the same.
     """
     is_due = known.due is not None and known.due <= header.now
@@ -112,7 +113,7 @@ def carry_out(
         newest = latest_identities(lake.read(spark, "identities"))
         known.due = newest.agg(F.min("due")).collect()[0][0]
     known.learn(change)
-    return change
+    return change if len(change.moves) else None
 
 
 def latest_identities(identities: DataFrame) -> DataFrame:
@@ -130,10 +131,10 @@ def identified(
     facts = facts.where(~F.col("type").isin(*LINKS))
     if known.any_joined:
         senders = facts.select(F.col("sent_id").alias("user_id")).distinct()
-        names = latest_identities(
+        latest = latest_identities(
             lake.read(spark, "identities").join(senders, "user_id", "left_semi")
         )
-        joined = names.where("canonical != user_id").select(
+        joined = latest.where("canonical != user_id").select(
             F.col("user_id").alias("sent_id"), "canonical"
         )
         columns = [
