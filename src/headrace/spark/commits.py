@@ -1,4 +1,4 @@
-"""What a batch committed to a table, straight from the Delta log.
+"""Committing under a batch's header, and what a batch committed, straight from the Delta log.
 
 The stream is its tables' only writer of batches, so the files of batch n are those its commit
 added. Reading them by name spares Delta's planning, and keeps every batch's queries the same text:
@@ -60,6 +60,11 @@ class Commit:
 
     def _of(self, partition: Mapping[str, str]) -> list[AddedFile]:
         return [f for f in self.files if all(f.partition.get(k) == v for k, v in partition.items())]
+
+
+def append(rows: DataFrame, path: str, header: Header) -> None:
+    """Append ``rows`` to the table at ``path`` in one commit of the batch."""
+    rows.write.format("delta").mode("append").option("userMetadata", header.to_json()).save(path)
 
 
 def newest_commit(spark: SparkSession, lake: Lake, table: str) -> Commit | None:

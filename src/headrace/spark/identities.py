@@ -14,7 +14,7 @@ from headrace.engine.families import Regrouping, regroup
 from headrace.engine.identity import FORGOTTEN, LINKS, links_of
 from headrace.engine.state import EVENTS_SCHEMA, GONE
 from headrace.errors import OperatorError
-from headrace.spark.commits import Commit
+from headrace.spark.commits import Commit, append
 from headrace.spark.files import names, read_text, write_text
 from headrace.spark.header import Header
 from headrace.spark.tables import Lake
@@ -106,9 +106,11 @@ def carry_out(
     families = rows.join(touched.distinct(), "family", "left_semi").drop("n", "at")
     change = regroup(families.toArrow(), facts, now=header.now)
     if len(change.rows):
-        _append(spark.createDataFrame(change.rows), lake.path("identities"), header)
+        judged = _dated(spark.createDataFrame(change.rows), header)
+        append(judged, lake.path("identities"), header)
     if change.forgotten:
-        _append(_tombstones(spark, change, secret), lake.path("tombstones"), header)
+        tombstones = _dated(_tombstones(spark, change, secret), header)
+        append(tombstones, lake.path("tombstones"), header)
     if is_due:  # only superseded rows may be left behind the bound: look for the next
         newest = latest_identities(lake.read(spark, "identities"))
         known.due = newest.agg(F.min("due")).collect()[0][0]
@@ -230,13 +232,6 @@ def _tombstones(spark: SparkSession, change: Regrouping, secret: str) -> DataFra
     )
 
 
-def _append(rows: DataFrame, path: str, header: Header) -> None:
-    (
-        rows.withColumn("n", F.lit(header.n).cast("long"))
-        .withColumn("at", F.lit(header.now).cast("long"))
-        .coalesce(1)
-        .write.format("delta")
-        .mode("append")
-        .option("userMetadata", header.to_json())
-        .save(path)
-    )
+def _dated(rows: DataFrame, header: Header) -> DataFrame:
+    n, at = F.lit(header.n).cast("long"), F.lit(header.now).cast("long")
+    return rows.withColumn("n", n).withColumn("at", at).coalesce(1)

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 
 from headrace.engine.door import admit
 from headrace.rules.catalog import Catalog
+from headrace.spark.commits import append
 from headrace.spark.header import Header
 from headrace.spark.tables import Lake
 
@@ -64,10 +65,5 @@ def append_events(
     rows = values.select("value", "topic", "partition", "offset")
     if size < ONE_TASK:
         rows = rows.coalesce(1)
-    (
-        rows.mapInArrow(admit_batch, f"{PARSED}, n bigint, at bigint, day date")
-        .write.format("delta")
-        .mode("append")
-        .option("userMetadata", header.to_json())
-        .save(lake.path("events"))
-    )
+    admitted = rows.mapInArrow(admit_batch, f"{PARSED}, n bigint, at bigint, day date")
+    append(admitted, lake.path("events"), header)

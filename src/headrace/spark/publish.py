@@ -9,12 +9,11 @@ from typing import Any, Protocol
 
 import orjson
 import pyarrow as pa
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.messages.segments import SegmentMember
-from headrace.spark.commits import Commit
-from headrace.spark.header import Header
+from headrace.spark.commits import Commit, append
 from headrace.spark.tables import Lake
 
 # The columns of the table in the order of `Moves`.
@@ -129,7 +128,7 @@ def _publish_changes(
 
     tasks = 1 if counts.messages < ONE_TASK else 2
     moved = changed.select("changes").coalesce(tasks).mapInArrow(send_and_list, TRANSITIONS)
-    _append(moved, lake.path("transitions"), folded.header)
+    append(moved, lake.path("transitions"), folded.header)
 
 
 @dataclass(slots=True)
@@ -189,9 +188,5 @@ def _publish_rejected(spark: SparkSession, lake: Lake, parsed: Commit, outlet: O
         .coalesce(1)
     )
     day = F.to_date(F.timestamp_millis("at"))
-    _append(rejected.withColumn("day", day), lake.path("quarantine"), parsed.header)
+    append(rejected.withColumn("day", day), lake.path("quarantine"), parsed.header)
     rejected.foreachPartition(outlet.dead_letters)
-
-
-def _append(rows: DataFrame, path: str, header: Header) -> None:
-    rows.write.format("delta").mode("append").option("userMetadata", header.to_json()).save(path)
