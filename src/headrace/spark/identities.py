@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.engine.families import Regrouping, regroup
@@ -17,7 +17,7 @@ from headrace.errors import OperatorError
 from headrace.spark.commits import Commit, append
 from headrace.spark.files import names, read_text, write_text
 from headrace.spark.header import Header
-from headrace.spark.tables import Lake
+from headrace.spark.tables import Lake, newest_rows
 
 LINK_COLUMNS = ("ts", "type", "user_id", "properties")
 BLOCK = 64  # bytes of SHA-256's blocks, RFC 2104
@@ -98,7 +98,7 @@ def carry_out(
     identities = lake.read(spark, "identities")
     if replay:
         identities = identities.where(F.col("n") < header.n)
-    rows = latest_identities(identities)
+    rows = newest_rows(identities)
     named = spark.createDataFrame(pa.table({"user_id": pa.array(sorted(ids), pa.string())}))
     touched = rows.join(F.broadcast(named), "user_id").select("family")
     if is_due:
@@ -112,17 +112,10 @@ def carry_out(
         tombstones = _dated(_tombstones(spark, change, secret), header)
         append(tombstones, lake.path("tombstones"), header)
     if is_due:  # only superseded rows may be left behind the bound: look for the next
-        newest = latest_identities(lake.read(spark, "identities"))
+        newest = newest_rows(lake.read(spark, "identities"))
         known.due = newest.agg(F.min("due")).collect()[0][0]
     known.learn(change)
     return change if len(change.moves) else None
-
-
-def latest_identities(identities: DataFrame) -> DataFrame:
-    """One row per id: that of the greatest n."""
-    newest = Window.partitionBy("user_id").orderBy(F.col("n").desc())
-    ranked = identities.withColumn("_rank", F.row_number().over(newest))
-    return ranked.where("_rank = 1").drop("_rank")
 
 
 def identified(
@@ -133,9 +126,7 @@ def identified(
     facts = facts.where(~F.col("type").isin(*LINKS))
     if known.any_joined:
         senders = facts.select(F.col("sent_id").alias("user_id")).distinct()
-        latest = latest_identities(
-            lake.read(spark, "identities").join(senders, "user_id", "left_semi")
-        )
+        latest = newest_rows(lake.read(spark, "identities").join(senders, "user_id", "left_semi"))
         joined = latest.where("canonical != user_id").select(
             F.col("user_id").alias("sent_id"), "canonical"
         )

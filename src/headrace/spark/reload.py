@@ -12,8 +12,7 @@ from pyspark.sql import functions as F
 
 from headrace.engine.state import members_of
 from headrace.plan.model import Plan
-from headrace.spark.identities import latest_identities
-from headrace.spark.tables import Lake
+from headrace.spark.tables import Lake, newest_rows
 
 # user, n, at, memberships (segment, version, entered at), traits as JSON text
 CachedRow: TypeAlias = tuple[str, int, int, list[tuple[str, int, int]], str | None]
@@ -60,7 +59,7 @@ def cached_rows(spark: SparkSession, lake: Lake, *, plan: Plan) -> Iterator[Cach
 
 def joined_rows(spark: SparkSession, lake: Lake) -> Iterator[JoinedRow]:
     """One row per id that goes by another."""
-    joined = latest_identities(lake.read(spark, "identities")).where("canonical != user_id")
+    joined = newest_rows(lake.read(spark, "identities")).where("canonical != user_id")
     rows = joined.select("user_id", "n", "at", "canonical")
     for row in rows.toLocalIterator(prefetchPartitions=True):
         yield row["user_id"], row["n"], row["at"], row["canonical"]

@@ -202,14 +202,7 @@ class Lake:
 
     def latest_profiles(self, spark: SparkSession) -> DataFrame:
         """One row per user who is neither merged away nor forgotten: that of the greatest n."""
-        newest = Window.partitionBy("user_id").orderBy(F.col("n").desc())
-        return (
-            self.read(spark, "profiles")
-            .withColumn("_rank", F.row_number().over(newest))
-            .where(F.col("_rank") == 1)
-            .where(F.col("layout") == CURRENT)
-            .drop("_rank")
-        )
+        return newest_rows(self.read(spark, "profiles")).where(F.col("layout") == CURRENT)
 
     def facts(
         self, spark: SparkSession, *, horizon_ms: int, users: DataFrame | None = None
@@ -238,6 +231,13 @@ class Lake:
         named = accepted.where(may_repeat).groupBy("user_id", "event_id")
         fresh = named.agg(F.explode(counted).alias("fact")).select("fact.*")
         return fresh.unionByName(accepted.where(~may_repeat).select(*columns))
+
+
+def newest_rows(rows: DataFrame) -> DataFrame:
+    """One row per user id: that of the greatest n."""
+    newest = Window.partitionBy("user_id").orderBy(F.col("n").desc())
+    ranked = rows.withColumn("_rank", F.row_number().over(newest))
+    return ranked.where("_rank = 1").drop("_rank")
 
 
 def _fields(frame: DataFrame, columns: list[str]) -> str:
