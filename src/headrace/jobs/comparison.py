@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 
 from headrace.clock import Instant
+from headrace.engine.identity import reached
 from headrace.rules.catalog import Catalog
 from headrace.rules.model import Segment
 from headrace.rules.reference import reference_members
@@ -75,12 +76,8 @@ def families(file: Path) -> dict[str, str]:
                 links.setdefault(fact["to"], set()).add(fact["from"])
     families: dict[str, str] = {}
     for start in links:
-        waiting = [] if start in families else [start]
-        while waiting:
-            user = waiting.pop()
-            if user not in families:
-                families[user] = start
-                waiting += links[user]
+        if start not in families:
+            families.update(dict.fromkeys(reached(links, start), start))
     return families
 
 
