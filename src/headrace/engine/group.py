@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.engine.identity import LINKS
 from headrace.engine.program import NEVER
 from headrace.engine.state import (
     CURRENT,
@@ -126,7 +127,7 @@ def input_rows(table: pa.Table) -> pa.Table:
 def fact_rows(table: pa.Table) -> pa.Table:
     """FACTS_SCHEMA, without the lines that speak of identities."""
     rows = normalised(table, FACTS_SCHEMA)
-    link = pc.is_in(rows["type"], pa.array(["alias", "delete"]))
+    link = pc.is_in(rows["type"], pa.array(LINKS))
     return rows.filter(pc.invert(link)) if pc.any(link).as_py() else rows
 
 
