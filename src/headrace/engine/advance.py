@@ -23,10 +23,10 @@ from headrace.engine.reasons import CAUSES, explained
 from headrace.engine.repeats import keys_of, live_ids, repeats
 from headrace.engine.rules import Group
 from headrace.engine.state import (
+    ADDING,
     CURRENT,
     ID,
     JOINED,
-    STAGED,
     STATE_SCHEMA,
     TILE,
     WORD,
@@ -204,7 +204,7 @@ class _Batch:
         emitted = np.ones(count, np.bool_)
         if self.diff is not None:
             emitted = (stood.next_due <= now) | ~users.known | (due != stood.next_due)
-            for those in (users.owner_of_event, self._staged_owners(), suspects.users, speaking):
+            for those in (users.owner_of_event, self._adding_owners(), suspects.users, speaking):
                 emitted[those] = True
             emitted[members.unlike(stood.members)] = True
         return self._table(
@@ -215,12 +215,12 @@ class _Batch:
             folded=np.bincount(fresh.owners, minlength=count),
         )  # fmt: skip
 
-    def _staged_rows(self) -> Ints:
-        adds = np.isin(ints(self.state["layout"], CURRENT), (STAGED, JOINED))
+    def _adding_rows(self) -> Ints:
+        adds = np.isin(ints(self.state["layout"], CURRENT), ADDING)
         return np.flatnonzero(adds & (self.users.owner_of_state >= 0))
 
     def _joined_rows(self) -> Ints:
-        rows = self._staged_rows()
+        rows = self._adding_rows()
         joined: Ints = rows[ints(self.state["layout"], CURRENT)[rows] == JOINED]
         return joined
 
@@ -243,20 +243,20 @@ class _Batch:
         first: Ints = np.where(seen == NEVER, self.now, seen)
         return first
 
-    def _staged_owners(self) -> Ints:
-        return self.users.owner_of_state[self._staged_rows()]
+    def _adding_owners(self) -> Ints:
+        return self.users.owner_of_state[self._adding_rows()]
 
     def _added(self, form: Keys, counting: Facts) -> tuple[Words, Ints]:
-        """Records of folded facts and of staged history."""
+        """Records of folded facts and of the rows that add."""
         keys, values = folded(form, counting, self.now)
-        rows = self._staged_rows()
+        rows = self._adding_rows()
         if not len(rows):
             return keys, values
         rows = rows[np.argsort(self.users.owner_of_state[rows], kind="stable")]
         records, sizes = packed(self.state["tiles"].take(pa.array(rows)), TILE)
         owners = np.repeat(self.users.owner_of_state[rows], sizes)
-        staged_keys, staged_values = stored_tiles(form, owners, records)
-        return np.concatenate([keys, staged_keys]), np.concatenate([values, staged_values])
+        added_keys, added_values = stored_tiles(form, owners, records)
+        return np.concatenate([keys, added_keys]), np.concatenate([values, added_values])
 
     def _accepted(self, keys: Words, fresh: Bools) -> tuple[Records, Ints]:
         """The ids of this batch and of states that join, by user, and how many each has."""

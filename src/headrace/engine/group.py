@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from headrace.engine.identity import LINKS
 from headrace.engine.program import NEVER
 from headrace.engine.state import (
+    ADDING,
     CURRENT,
     FACTS_SCHEMA,
     GONE,
@@ -70,8 +71,7 @@ def users_of(
     count = len(coded.dictionary)
     layout = ints(state["layout"], CURRENT)
     row = np.full(count, -1, np.int64)
-    adds = (layout == STAGED) | (layout == JOINED)
-    rows = np.flatnonzero(~adds)
+    rows = np.flatnonzero(~np.isin(layout, ADDING))
     if len(rows):
         order = rows[np.lexsort((ints(state["n"], -1)[rows], of_state[rows]))]
         row[of_state[order]] = order  # the greatest n of a user is written last

@@ -31,6 +31,9 @@ STAGED, CURRENT, GONE, JOINED = 0, 1, 2, 3
 """Layouts: history that only adds, a user's state, a user merged away or deleted; and, never
 stored, another id's state that adds to this user's."""
 
+ADDING = (STAGED, JOINED)
+"""Layouts of rows that add to where a user stands instead of saying it."""
+
 EVENTS_SCHEMA = pa.schema(
     [
         ("event_id", pa.string()),

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from headrace.engine.group import TRAITS, UNUSED, Facts, Users, ints
 from headrace.engine.program import NEVER, Compiled
-from headrace.engine.state import CURRENT, JOINED, STAGED, Bools, Ints
+from headrace.engine.state import ADDING, CURRENT, JOINED, Bools, Ints
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -93,7 +93,7 @@ def _stored(users: Users, state: pa.Table) -> Iterable[tuple[int, Fact]]:
     pending = state["pending"]
     if pending.null_count == len(pending):
         return
-    stands = np.isin(ints(state["layout"], CURRENT), (STAGED, JOINED))
+    stands = np.isin(ints(state["layout"], CURRENT), ADDING)
     stands[users.row[users.known]] = True
     stands &= users.owner_of_state >= 0
     stands &= pending.combine_chunks().is_valid().to_numpy(zero_copy_only=False)
