@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from headrace.cli import main
+from headrace.plan.text import catalog_in
+from headrace.rules.catalog import Field
 
 EVENT = (
     '{"event_id": "%s", "user_id": "ann", "type": "order", "ts": 1767225600000,'
@@ -29,6 +31,8 @@ def test_a_catalog_from_events_and_what_is_a_guess(
     assert main(["catalog", "infer", "--events", str(file), "--output", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert len(told["refused"]) == len(told["doubts"]) == 1
+    proposed = catalog_in(told["catalog"])
+    assert proposed.events["order"].properties == {"total": Field("decimal")}
 
 
 def test_a_file_without_an_event_is_refused(

@@ -11,6 +11,7 @@ import typer
 from headrace.cli.event_files import EventLines
 from headrace.cli.invocation import invoked
 from headrace.errors import OperatorError
+from headrace.plan.text import catalog_out
 from headrace.rules.inference import infer
 from headrace.rules.printer import print_catalog
 
@@ -49,7 +50,7 @@ def infer_catalog(
     if output is Form.JSON:
         run.print_json(
             {
-                "catalog": print_catalog(found.catalog),
+                "catalog": catalog_out(found.catalog),
                 "doubts": found.doubts,
                 "refused": refused,
             }
