@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from headrace.cache.model import LoaderStatus
-from headrace.cache.writer import Writer
 from headrace.clock import SECOND
+from headrace.jobs.cache import open_writer
 from headrace.kafka.confluent import ConfluentConsumer
 from headrace.kafka.kafka_python import KafkaPythonProducer
 from headrace.loader.loader import Loader
 from headrace.messages.headers import DeadLetter
-from headrace.messages.topics import DEAD, MEMBERSHIPS, in_namespace, topic
+from headrace.messages.topics import DEAD, MEMBERSHIPS, in_namespace
 from headrace.metrics import Metrics
 from headrace.settings import Settings
 
@@ -85,12 +85,7 @@ def run(settings: Settings, *, metrics_port: int | None = None) -> None:
     if metrics_port is not None:
         ledger.metrics.serve(metrics_port)
     name = in_namespace(settings.namespace, MEMBERSHIPS)
-    writer = Writer(
-        settings.redis_url.get_secret_value(),
-        settings.namespace,
-        members=settings.cache.members,
-        keep_gone=topic(MEMBERSHIPS).retention_ms,
-    )
+    writer = open_writer(settings)
     loader = Loader(
         lambda: ConfluentConsumer(settings.kafka_bootstrap, name, f"{settings.namespace}headrace"),
         writer,

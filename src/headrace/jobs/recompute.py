@@ -8,10 +8,9 @@ from dataclasses import replace
 from headrace.clock import format_instant, parse_instant
 from headrace.errors import OperatorError
 from headrace.settings import Settings
-from headrace.spark.plans import KeptPlans
 from headrace.spark.recompute import compare, recomputed
 from headrace.spark.session import open_session
-from headrace.spark.start import newest_header
+from headrace.spark.start import newest_batch
 from headrace.spark.tables import Lake
 
 
@@ -23,10 +22,7 @@ def run(settings: Settings, *, at: str | None, segments: Sequence[str], output: 
     asked = None if at is None else _instant(at)
     spark = open_session("headrace-recompute")
     lake = Lake(settings.tables_root)
-    header = newest_header(spark, lake, "profiles")
-    if header is None:
-        raise OperatorError(f"no batch has run yet: {settings.tables_root} is empty", code="HR914")
-    plan = KeptPlans(spark, settings.tables_root).get(header.plan)
+    header, plan = newest_batch(spark, lake)
     if segments:
         unknown = set(segments) - {program.segment for program in plan.programs}
         if unknown:

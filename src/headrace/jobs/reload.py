@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from headrace.cache.rebuild import rebuild
-from headrace.cache.writer import Writer
-from headrace.errors import OperatorError
+from headrace.jobs.cache import open_writer
 from headrace.kafka.kafka_python import KafkaPythonAdmin
-from headrace.messages.topics import MEMBERSHIPS, in_namespace, topic
+from headrace.messages.topics import MEMBERSHIPS, in_namespace
 from headrace.settings import Settings
-from headrace.spark.plans import KeptPlans
 from headrace.spark.reload import cached_rows, joined_rows
 from headrace.spark.session import open_session
-from headrace.spark.start import newest_header
+from headrace.spark.start import newest_batch
 from headrace.spark.tables import Lake
 
 
@@ -27,16 +25,8 @@ def run(settings: Settings) -> None:
         ends = admin.end_offsets(name)
     spark = open_session("headrace-reload")
     lake = Lake(settings.tables_root)
-    header = newest_header(spark, lake, "profiles")
-    if header is None:
-        raise OperatorError(f"no batch has run yet: {settings.tables_root} is empty", code="HR914")
-    plan = KeptPlans(spark, settings.tables_root).get(header.plan)
-    writer = Writer(
-        settings.redis_url.get_secret_value(),
-        settings.namespace,
-        members=settings.cache.members,
-        keep_gone=topic(MEMBERSHIPS).retention_ms,
-    )
+    header, plan = newest_batch(spark, lake)
+    writer = open_writer(settings)
     done = rebuild(
         writer,
         cached_rows(spark, lake, plan=plan),

@@ -13,9 +13,12 @@ from typing import TypeAlias
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from headrace.errors import OperatorError
+from headrace.plan.model import Plan
 from headrace.spark.commits import newest_commit
 from headrace.spark.header import GENERATION, Header
 from headrace.spark.offsets import OffsetLog, TopicOffsets
+from headrace.spark.plans import KeptPlans
 from headrace.spark.session import plain_session
 from headrace.spark.tables import Lake
 
@@ -42,6 +45,14 @@ def newest_header(spark: SparkSession, lake: Lake, name: str) -> Header | None:
     history = lake.delta(spark, name).history().select("userMetadata")
     texts = (row["userMetadata"] for row in history.where("userMetadata IS NOT NULL").collect())
     return max(map(Header.from_json, texts), key=lambda header: header.n, default=None)
+
+
+def newest_batch(spark: SparkSession, lake: Lake) -> tuple[Header, Plan]:
+    """The newest batch that committed its state, and its plan; raises OperatorError if none has."""
+    header = newest_header(spark, lake, "profiles")
+    if header is None:
+        raise OperatorError(f"no batch has run yet: {lake.root} is empty", code="HR914")
+    return header, KeptPlans(spark, lake.root).get(header.plan)
 
 
 def decide_start(
