@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from headrace.errors import OperatorError, Place, Problem
 from headrace.rules.catalog import Catalog
 from headrace.rules.checks import RETENTION, check_segment
 from headrace.rules.documents import read_catalog, read_segment
+from headrace.rules.meaning.check import check_meaning
 from headrace.rules.model import Segment
 from headrace.rules.references import check_references
 from headrace.rules.source import Places, Rules
@@ -53,7 +55,8 @@ def load_rules(path: str | Path, *, retention: int = RETENTION) -> Rules:
         message = f"no segment under {root / 'segments'}"
         problems.append(Problem("HR304", message, Place(catalog_file), severity="warning"))
     ordered = sorted(segments.values(), key=lambda segment: segment.id)
-    return Rules(catalog, tuple(ordered), tuple(problems), places)
+    found = Rules(catalog, tuple(ordered), tuple(problems), places)
+    return found if found.errors else replace(found, problems=(*problems, *check_meaning(found)))
 
 
 def _catalog(root: Path, problems: list[Problem]) -> tuple[Catalog, str]:
