@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence as AnySequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from headrace.clock import DAY, HOUR, MINUTE, SECOND, format_instant, parse_instant
-from headrace.rules.catalog import Catalog, EventType, Field, FieldType
+from headrace.rules.catalog import LIST, Catalog, EventType, Field, FieldType
 from headrace.rules.model import (
     Ago,
     AllOf,
@@ -25,18 +26,24 @@ from headrace.rules.model import (
     Compare,
     Condition,
     Ever,
+    InList,
     InSegment,
     Measure,
     Not,
+    Period,
+    PeriodName,
     Property,
     Sample,
     Segment,
+    Sequence,
     Span,
+    Step,
     Trait,
     Window,
     Within,
     default_hop,
 )
+from headrace.rules.reference_calendar import period_start
 
 AT = parse_instant("2026-03-15T12:34:56.789Z")
 
@@ -89,6 +96,9 @@ TEXTS = (
 PATTERNS = ("a", "^a", "b$", "^$", ".", "(?i)DE", "a|b", "[^a]", "\\d", "é")
 LENGTHS = (SECOND * 5, MINUTE, 90 * SECOND, HOUR, 7 * HOUR, DAY, 7 * DAY, 30 * DAY, 100 * DAY)
 RESOLUTIONS = (SECOND, 5 * SECOND, 7200 * SECOND, 45 * MINUTE, HOUR, DAY)
+ZONES = ("UTC", "UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu")
+LISTS = ("vip", "staff")
+PERIODS: tuple[PeriodName, ...] = ("today", "this_week", "this_month", "this_year")
 USERS = ("u1", "u2", "u3", "anon-1", "anon-2", "ü😀")
 
 _ORDER = ("eq", "ne", "gt", "gte", "lt", "lte", "between", "in", "not_in", "exists")
@@ -140,7 +150,7 @@ def _referring(rule: Segment, reference: Condition | None) -> Segment:
     return dataclasses.replace(rule, condition=AnyOf((reference, Not(rule.condition))))
 
 
-def inlined(condition: Condition, rules: Sequence[Segment]) -> Condition:
+def inlined(condition: Condition, rules: AnySequence[Segment]) -> Condition:
     """``condition`` with what its references stand for in their places."""
     match condition:
         case InSegment(segment):
@@ -157,12 +167,19 @@ def inlined(condition: Condition, rules: Sequence[Segment]) -> Condition:
 
 def segments(catalog: Catalog = CATALOG) -> SearchStrategy[Segment]:
     """A rule of this release's forms."""
-    return conditions(catalog).map(lambda held: Segment(id="s", condition=held))
+    return st.sampled_from(ZONES).flatmap(
+        lambda zone: conditions(catalog, zone).map(
+            lambda held: Segment(id="s", condition=held, timezone=zone)
+        )
+    )
 
 
-def conditions(catalog: Catalog = CATALOG) -> SearchStrategy[Condition]:
-    """Logic over measures and traits."""
-    return _logic(st.one_of(_measure_compares(catalog), _trait_compares(catalog), samples()), 5)
+def conditions(catalog: Catalog = CATALOG, zone: str = "UTC") -> SearchStrategy[Condition]:
+    """Logic over measures, traits, sequences, lists and samples."""
+    measures, sequences = _measure_compares(catalog, zone), _sequences(catalog, zone)
+    lists = st.sampled_from(LISTS).map(InList)
+    leaves = (measures, measures, _trait_compares(catalog), sequences, lists, samples())
+    return _logic(st.one_of(*leaves), 5)
 
 
 def samples() -> SearchStrategy[Condition]:
@@ -184,11 +201,13 @@ def _logic(leaves: SearchStrategy[Condition], most: int) -> SearchStrategy[Condi
 
 
 @st.composite
-def windows(draw: DrawFn) -> Window:
-    """Ever, or a length with its default or another hop."""
-    kind = draw(st.integers(0, 5))
+def windows(draw: DrawFn, zone: str = "UTC") -> Window:
+    """Ever, a period of ``zone``, or a length with its default or another hop."""
+    kind = draw(st.integers(0, 6))
     if kind == 0:
         return Ever()
+    if kind == 2:
+        return Period(draw(st.sampled_from(PERIODS)), zone)
     if kind == 1:
         start = AT - draw(st.sampled_from(LENGTHS))
         return Span(start, draw(st.one_of(st.none(), st.integers(start + 1, AT + DAY))))
@@ -198,7 +217,29 @@ def windows(draw: DrawFn) -> Window:
 
 
 @st.composite
-def _measure_compares(draw: DrawFn, catalog: Catalog) -> Compare:
+def _sequences(draw: DrawFn, catalog: Catalog, zone: str) -> Sequence:
+    """Steps in their places, with gaps and things that must not happen."""
+
+    def step(forbidden: bool, within: int | None) -> Step:
+        event = draw(st.sampled_from(sorted(catalog.events)))
+        where = None
+        if catalog.events[event].properties and draw(st.integers(0, 3)) == 0:
+            where = draw(_property_compares(catalog, event))
+        return Step(event, where, within, forbidden)
+
+    gaps = st.one_of(st.none(), st.sampled_from(LENGTHS))
+    steps = [step(False, None)]
+    for _ in range(draw(st.integers(0, 2))):
+        if draw(st.integers(0, 2)) == 0:
+            steps.append(step(True, None))
+        steps.append(step(False, draw(gaps)))
+    if draw(st.integers(0, 2)) == 0:
+        steps.append(step(True, draw(st.sampled_from(LENGTHS))))
+    return Sequence(tuple(steps), draw(windows(zone)))
+
+
+@st.composite
+def _measure_compares(draw: DrawFn, catalog: Catalog, zone: str) -> Compare:
     event = draw(st.sampled_from(sorted(catalog.events)))
     fields = catalog.events[event].properties
     functions: list[tuple[str, str | None, FieldType]] = [
@@ -210,18 +251,30 @@ def _measure_compares(draw: DrawFn, catalog: Catalog) -> Compare:
             functions += [(f, name, field.type) for f in ("sum", "avg", "min", "max")]
         if field.type == "timestamp":
             functions += [(f, name, field.type) for f in ("min", "max")]
+        if field.type != "array<string>":
+            functions.append(("distinct", name, "integer"))
+        functions += [(f, name, field.type) for f in ("first", "last")]
     function, measured, kind = draw(st.sampled_from(functions))
     where = draw(st.one_of(st.none(), _logic(_property_compares(catalog, event), 3)))
     if not fields:
         where = None
-    measure = Measure(function, event, measured, where, draw(windows()))  # type: ignore[arg-type]
+    of = zone if function == "days_active" else "UTC"
+    window = draw(windows(zone))
+    measure = Measure(function, event, measured, where, window, of)  # type: ignore[arg-type]
     if function == "avg":
         kind = "decimal"
     operator, value = draw(_comparisons(kind, is_measure=True))
+    if function == "distinct" and not _is_counted(value):
+        operator, value = "gte", Decimal(2)
     if operator == "between" and isinstance(measure.window, Span):
         assert isinstance(value, tuple)
         operator, value = "gte", value[0]  # a condition has one `between`
     return Compare(measure, operator, value)
+
+
+def _is_counted(value: Any) -> bool:
+    values = value if isinstance(value, tuple) else (value,)
+    return all(not isinstance(one, Decimal) or abs(one) <= 10_000 for one in values)
 
 
 @st.composite
@@ -285,12 +338,22 @@ def edges(rules: Iterable[Segment], at: int) -> list[int]:
         if isinstance(window, Span):
             for edge in (window.start, window.end or at):
                 found |= {edge - 1, edge, edge + 1}
+        if isinstance(window, Period):
+            for edge in _period_edges(window, at):
+                found |= {edge - 1, edge, edge + 1}
         if isinstance(window, Within):
             tail = at - window.length
             first = tail // window.hop * window.hop
             for edge in (tail, first, first + window.hop):
                 found |= {edge - 1, edge, edge + 1}
     return sorted(instant for instant in found if instant >= 0)
+
+
+def _period_edges(period: Period, at: int) -> Iterator[int]:
+    edge = period_start(period.name, period.zone, at)
+    for _ in range(2):
+        yield edge
+        edge = period_start(period.name, period.zone, edge - 1)
 
 
 def _windows(rules: Iterable[Segment]) -> Iterator[Window]:
@@ -304,13 +367,18 @@ def _windows(rules: Iterable[Segment]) -> Iterator[Window]:
                     stack.append(part)
                 case Compare(Measure(window=window)):
                     yield window
+                case Sequence(steps, window):
+                    yield window
+                    for step in steps:
+                        if step.within is not None:
+                            yield Within(step.within, SECOND)
 
 
 @st.composite
 def histories(
     draw: DrawFn,
     catalog: Catalog = CATALOG,
-    rules: Sequence[Segment] = (),
+    rules: AnySequence[Segment] = (),
     at: int = AT,
     max_size: int = 25,
 ) -> list[dict[str, Any]]:
@@ -362,6 +430,8 @@ def _events(rules: Iterable[Segment]) -> Iterator[str]:
                     stack.append(part)
                 case Compare(Measure(event=event)):
                     yield event
+                case Sequence(steps):
+                    yield from (step.event for step in steps)
 
 
 @st.composite
@@ -373,6 +443,8 @@ def _fields(draw: DrawFn, fields: Mapping[str, Field], at: int) -> dict[str, Any
             found[name] = None
         elif presence > 2:
             found[name] = draw(_values(field.type, at))
+    if fields is CATALOG.traits and draw(st.integers(0, 2)) == 0:
+        found[LIST + draw(st.sampled_from(LISTS))] = draw(st.sampled_from((True, True, None)))
     if draw(st.integers(0, 9)) == 0:
         found["unheard_of"] = draw(st.sampled_from(({"a": [1, 2.5]}, "x", None, Decimal("1.10"))))
     return found
@@ -437,4 +509,4 @@ def _json(value: Any) -> str:
 
 
 def _renamed(segment: Segment, name: str) -> Segment:
-    return Segment(id=name, condition=segment.condition)
+    return dataclasses.replace(segment, id=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence as AnySequence
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -24,7 +24,7 @@ from headrace.plan.build import SegmentVersion, build_plan
 from headrace.plan.diff import PlanDiff
 from headrace.plan.model import JobParameters, Plan
 from headrace.plan.registry import MemoryRegistry
-from headrace.rules.catalog import Catalog
+from headrace.rules.catalog import LIST, Catalog
 from headrace.rules.model import (
     COUNTING,
     Ago,
@@ -33,22 +33,26 @@ from headrace.rules.model import (
     Compare,
     Condition,
     Ever,
+    InList,
     InSegment,
     Measure,
     Not,
+    Period,
     Property,
     Sample,
     Segment,
+    Sequence,
     Span,
+    Step,
     Trait,
     Window,
     Within,
     default_hop,
 )  # fmt: skip
-from strategies import AT, Case, edges
+from strategies import AT, PERIODS, ZONES, Case, edges
 
 
-def raw(lines: Sequence[bytes | None]) -> pa.Table:
+def raw(lines: AnySequence[bytes | None]) -> pa.Table:
     size = len(lines)
     return pa.table(
         {
@@ -60,7 +64,7 @@ def raw(lines: Sequence[bytes | None]) -> pa.Table:
     )
 
 
-def facts_of(lines: Sequence[bytes], catalog: Catalog, at: int) -> pa.Table:
+def facts_of(lines: AnySequence[bytes], catalog: Catalog, at: int) -> pa.Table:
     """What a file's lines come to under the identities at its end: FACTS_SCHEMA, no repeats."""
     events = admit(raw(lines), catalog=catalog, now=None, retention_ms=None)
     keep = [v == "accepted" and t <= at for v, t in _both(events, "verdict", "ts")]
@@ -75,7 +79,7 @@ def _both(table: pa.Table, *names: str) -> zip[tuple[Any, ...]]:
 
 
 def plan_of(
-    segments: Sequence[Segment],
+    segments: AnySequence[Segment],
     catalog: Catalog,
     registry: MemoryRegistry | None = None,
     version: int = 1,
@@ -92,6 +96,11 @@ def dense(random: Random) -> Case:
     """Few users, many events, thresholds that they keep stepping over."""
 
     def leaf() -> Condition:
+        kind = random.random()
+        if kind < 0.08:
+            return sequence()
+        if kind < 0.12:
+            return InList("vip")
         if random.random() < 0.1:
             return Sample(Decimal(random.choice((20, 50, 80))), random.choice(("", "spring")))
         if random.random() < 0.2:
@@ -108,24 +117,48 @@ def dense(random: Random) -> Case:
         if random.random() < 0.25:
             start = AT - random.randrange(30 * DAY)
             window = Span(start, random.choice((None, random.randint(start + 1, AT + HOUR))))
+        if random.random() < 0.25:
+            window = Period(random.choice(PERIODS), zone)
         where = None
         if random.random() < 0.3:
             where = Compare(Property("sku"), random.choice(("eq", "ne")), "a")
         functions = ("count", "count", "days_active", "sum", "sum", "avg", "min", "max")
-        function = random.choice(functions)
+        function = random.choice((*functions, "distinct", "first", "last"))
         field = None if function in COUNTING else random.choice(("amount", "items", "ships"))
-        if field == "ships":
-            function = random.choice(("min", "max"))
+        if function in ("first", "last") and random.random() < 0.4:
+            measure = Measure(function, "purchase", "sku", where, window)
+            return Compare(measure, random.choice(("eq", "ne", "gt")), "a")
+        if field == "ships" and function != "distinct":
+            function = random.choice(("min", "max", "first", "last"))
             long = Ago(random.choice((HOUR, DAY, 7 * DAY)))
             measure = Measure(function, "purchase", field, where, window)
             return Compare(measure, random.choice(("before", "after")), long)
         least = random.randint(1, 4)
-        if function not in COUNTING:
+        if function not in (*COUNTING, "distinct"):
             least = random.choice((-2, 0, 3, 9, 20))
         operator = random.choice(("gte", "gt", "lt", "eq", "ne"))
-        return Compare(
-            Measure(function, "purchase", field, where, window), operator, Decimal(least)
-        )
+        of = zone if function == "days_active" else "UTC"
+        measure = Measure(function, "purchase", field, where, window, of)
+        return Compare(measure, operator, Decimal(least))
+
+    def sequence() -> Sequence:
+        def step(forbidden: bool, gap: int | None) -> Step:
+            where = Compare(Property("sku"), "eq", random.choice("ab"))
+            return Step("purchase", random.choice((None, where, where)), gap, forbidden)
+
+        gaps = (None, HOUR, DAY, 7 * DAY)
+        steps = [step(False, None)]
+        for _ in range(random.randint(0, 2)):
+            steps += [step(True, None)] if random.random() < 0.4 else []
+            steps.append(step(False, random.choice(gaps)))
+        if random.random() < 0.4:
+            steps.append(step(True, random.choice(gaps[1:])))
+        lengths = random.choice((HOUR, DAY, 30 * DAY))
+        start = AT - random.randrange(30 * DAY)
+        windows = Ever(), Within(lengths, default_hop(lengths)), Period("this_week", zone)
+        return Sequence(tuple(steps), random.choice((*windows, Span(start, AT - HOUR))))
+
+    zone = random.choice(ZONES)
 
     def tree(depth: int) -> Condition:
         kind = random.random()
@@ -138,7 +171,7 @@ def dense(random: Random) -> Case:
         own = tree(2)
         if number and random.random() < 0.3:
             own = AllOf((own, Not(InSegment(f"s{random.randrange(number)}"))))
-        return Segment(id=f"s{number}", condition=own)
+        return Segment(id=f"s{number}", condition=own, timezone=zone)
 
     rules = tuple(rule(number) for number in range(random.randint(1, 6)))
     near = [one for one in edges(rules, AT) if AT - 40 * DAY < one <= AT]
@@ -149,6 +182,7 @@ def dense(random: Random) -> Case:
         if random.random() < 0.2:
             traits = {"country": random.choice(("DE", "FR", None)), "age": random.randint(0, 4)}
             traits["signed_up"] = ts - random.randrange(8 * DAY)
+            traits[LIST + "vip"] = random.choice((True, None))
             name = random.choice(list(traits))
             line = {"type": "traits", "user_id": user, "ts": ts, "traits": {name: traits[name]}}
         else:
@@ -230,7 +264,7 @@ class Stream:
 
     def state(self) -> dict[str, tuple[Any, ...]]:
         """What must not depend on how facts were cut into batches."""
-        names = ("traits", "tiles", "members", "pending", "next_due")
+        names = ("traits", "tiles", "logs", "members", "pending", "next_due")
         return {row[0]: row[1:] for row in _both(self.latest(), "user_id", *names)}
 
 
@@ -252,7 +286,7 @@ def cut(facts: pa.Table, count: int, random: Random) -> list[pa.Table]:
     return [facts.slice(a, b - a) for a, b in zip(starts, ends, strict=True)]
 
 
-def touch(users: Sequence[str], ts: int) -> pa.Table:
+def touch(users: AnySequence[str], ts: int) -> pa.Table:
     """One event that no rule looks at for each user, so that every state is written anew."""
     rows = [
         {

@@ -6,7 +6,10 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
 from typing import TypeAlias
+from zoneinfo import ZoneInfo
 
 Instant: TypeAlias = int
 Clock: TypeAlias = Callable[[], Instant]
@@ -48,3 +51,21 @@ def format_instant(instant: Instant) -> str:
     seconds, millis = divmod(instant, 1_000)
     text = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]  # a third of strftime's time
     return f"{text}.{millis:03d}Z" if millis else f"{text}Z"
+
+
+@cache
+def zone(name: str) -> ZoneInfo:
+    """The time zone of that name, from our own pinned tzdata, whatever the machine's says.
+
+    Raises ValueError for an unknown name.
+    """
+    if name not in zones():
+        raise ValueError(f"unknown timezone {name!r}")
+    with resources.files("tzdata.zoneinfo").joinpath(name).open("rb") as data:
+        return ZoneInfo.from_file(data, key=name)
+
+
+@cache
+def zones() -> frozenset[str]:
+    """The names of all time zones."""
+    return frozenset(resources.files("tzdata").joinpath("zones").read_text().split())

@@ -46,10 +46,10 @@ class Town(Stream):
         earlier = events.slice(0, 0) if self.arrived is None else self.arrived
         retold = earlier.filter(pc.is_in(earlier["user_id"], pa.array(change.retold, pa.string())))
         retold = without_repeats(retold)
-        place = retold.schema.get_field_index("event_id")
-        retold = retold.set_column(place, "event_id", pa.nulls(len(retold), pa.string()))
         facts = apply_identities(events, self._identities())
         again = apply_identities(retold, self._identities())
+        place = again.schema.get_field_index("sent_id")
+        again = again.set_column(place, "sent_id", pa.nulls(len(again), pa.string()))
         facts = pa.concat_tables([facts, again.filter(pc.not_equal(again["type"], FORGOTTEN))])
         self.arrived = pa.concat_tables([earlier, events])
         elsewhere = [

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from headrace.engine import dues
 from headrace.engine.changes import messages
-from headrace.engine.fold import folded
-from headrace.engine.group import Facts, Users, fact_rows, facts_of, input_rows, ints, users_of
+from headrace.engine.fold import Folded, folded
+from headrace.engine.group import Users, fact_rows, facts_of, input_rows, ints, users_of
+from headrace.engine.logs import Log, Logs, stored_logs
 from headrace.engine.measures import measured
 from headrace.engine.members import Members
 from headrace.engine.program import NEVER, Compiled, compiled
@@ -108,6 +109,7 @@ class _Stood:
     first_seen: Ints
     traits: list[str | None]
     tiles: tuple[Words, Ints]
+    log: Log
     members: Members
 
     @staticmethod
@@ -128,6 +130,13 @@ class _Stood:
             kept = ~(old & np.isin(records["slot"], list(begun.slots)))
             owners, records = owners[kept], records[kept]
         tiles = stored_tiles(form, owners, records)
+        log: Log = {}
+        written = ints(rows["n"], -1)
+        for row, of in stored_logs(form.code, known, rows["logs"]):
+            for place, entries in of.items():
+                is_old = begun is not None and int(written[row]) < begun.since
+                if begun is None or not (is_old and form.code.slot_ids[place] in begun.slots):
+                    log.setdefault(place, {}).update(entries)
         words, sizes = packed(rows["members"], WORD)
         return _Stood(
             at=column("at", 0),
@@ -136,6 +145,7 @@ class _Stood:
             # Users never seen have the first numbers.
             traits=[None] * (count - len(known)) + rows["traits"].to_pylist(),
             tiles=tiles,
+            log=log,
             members=Members(np.repeat(known, sizes), words),
         )
 
@@ -166,8 +176,10 @@ class _Batch:
         arrived = facts_of(self.events, users.owner_of_event, code.type_number)
         counting, waiting = entering(code, users, state, self.events, arrived, ~repeated, now)
 
-        tiles = merged(form, stood.tiles, self._added(form, counting))
-        windows = Windows(tiles, now, stood.at)
+        found = folded(form, counting, now)
+        tiles = merged(form, stood.tiles, self._added(form, found))
+        logs = Logs.of(code, stood.log, [found.log, *self._added_logs()])
+        windows = Windows(tiles, logs, now, stood.at)
         was, values = measured(windows, stood.at)
         traits = Traits(code, stood.traits, stood.at, counting, now)
 
@@ -208,8 +220,8 @@ class _Batch:
                 emitted[those] = True
             emitted[members.unlike(stood.members)] = True
         return self._table(
-            np.flatnonzero(emitted), traits.texts, tiles, members, due, waiting.texts(count),
-            self._first_seen(stood), changes,
+            np.flatnonzero(emitted), traits.texts, tiles, logs.texts(count, now), members, due,
+            waiting.texts(count), self._first_seen(stood), changes,
             ids=self._accepted(keys, has_id & ~repeated),
             duplicates=np.bincount(users.owner_of_event[repeated], minlength=count),
             folded=np.bincount(fresh.owners, minlength=count),
@@ -246,17 +258,22 @@ class _Batch:
     def _adding_owners(self) -> Ints:
         return self.users.owner_of_state[self._adding_rows()]
 
-    def _added(self, form: Keys, counting: Facts) -> tuple[Words, Ints]:
-        """Records of folded facts and of the rows that add."""
-        keys, values = folded(form, counting, self.now)
+    def _added(self, form: Keys, found: Folded) -> tuple[Words, Ints]:
+        """Records of folded facts and of rows that add."""
         rows = self._adding_rows()
         if not len(rows):
-            return keys, values
+            return found.keys, found.values
         rows = rows[np.argsort(self.users.owner_of_state[rows], kind="stable")]
         records, sizes = packed(self.state["tiles"].take(pa.array(rows)), TILE)
         owners = np.repeat(self.users.owner_of_state[rows], sizes)
-        added_keys, added_values = stored_tiles(form, owners, records)
-        return np.concatenate([keys, added_keys]), np.concatenate([values, added_values])
+        keys, values = stored_tiles(form, owners, records)
+        return np.concatenate([found.keys, keys]), np.concatenate([found.values, values])
+
+    def _added_logs(self) -> list[Log]:
+        rows = self._adding_rows()
+        owners = self.users.owner_of_state[rows]
+        texts = self.state["logs"].take(pa.array(rows))
+        return [log for _, log in stored_logs(self.code, owners, texts)]
 
     def _accepted(self, keys: Words, fresh: Bools) -> tuple[Records, Ints]:
         """The ids of this batch and of states that join, by user, and how many each has."""
@@ -278,9 +295,9 @@ class _Batch:
         return ids[order], np.bincount(owners, minlength=len(self.users))
 
     def _table(
-        self, emitted: Ints, traits: list[str | None], tiles: Tiles, members: Members, due: Ints,
-        pending: list[str | None], first_seen: Ints, changes: list[str | None], *,
-        ids: tuple[Records, Ints], duplicates: Ints, folded: Ints,
+        self, emitted: Ints, traits: list[str | None], tiles: Tiles, logs: list[str | None],
+        members: Members, due: Ints, pending: list[str | None], first_seen: Ints,
+        changes: list[str | None], *, ids: tuple[Records, Ints], duplicates: Ints, folded: Ints,
     ) -> pa.Table:  # fmt: skip
         count = len(self.users)
 
@@ -300,6 +317,7 @@ class _Batch:
             filled(CURRENT, pa.int32()),
             only(pa.array(traits, pa.string())),
             only(binary_column(*tiles.records(self.now))),
+            only(pa.array(logs, pa.string())),
             only(binary_column(members.words, np.bincount(members.owners, minlength=count))),
             only(binary_column(*ids)),
             only(pa.array(pending, pa.string())),

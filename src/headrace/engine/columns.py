@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, assert_never
 import numpy as np
 import numpy.typing as npt
 import orjson
+import xxhash
 
 from headrace.engine.fields import (
     INTEGER_LIMIT,
@@ -19,6 +20,7 @@ from headrace.engine.fields import (
     instant_of,
     ten_thousandths,
 )  # fmt: skip
+from headrace.engine.sets import mixed
 from headrace.engine.state import Bools, Ints
 from headrace.engine.values import passes_missing, test_of
 from headrace.errors import InternalError
@@ -112,6 +114,24 @@ def column(values: list[Any], type_: FieldType) -> Column:
             return _coded([_strings(value) for value in values])
         case _:
             assert_never(type_)
+
+
+def hashes(column: Column) -> Ints:
+    """64 bits for each value; numbers do not share theirs."""
+    if isinstance(column, Numbers):
+        return mixed(column.values)
+    digests = [xxhash.xxh64_intdigest(str(one).encode()) for one in column.distinct]
+    found: Ints = np.array(digests, np.uint64).view(np.int64)[column.codes]
+    return found
+
+
+def listed(column: Column) -> list[Any]:
+    """The values as JSON keeps them: numbers on their line, lists for lists."""
+    if isinstance(column, Numbers):
+        numbers: list[Any] = column.values.tolist()
+        return numbers
+    plain = [list(one) if isinstance(one, tuple) else one for one in column.distinct]
+    return [plain[code] for code in column.codes.tolist()]
 
 
 def _strings(value: Any) -> tuple[str, ...] | None:

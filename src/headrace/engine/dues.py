@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from headrace.engine.calendar import period_ends
 from headrace.engine.measures import Values, last_of_days
 from headrace.engine.program import NEVER
 from headrace.engine.state import Bools, Ints
@@ -30,12 +31,19 @@ def due_of(windows: Windows, values: Values) -> Ints:
         row = values.table[place]
         if measure.line == "age":
             np.minimum(due, _ageing(row, cuts, windows.now), out=due)
-        if measure.length:
+        recalled = values.due.get(place)
+        if recalled is not None:
+            np.minimum.at(due, recalled.users, recalled.due)
+        elif measure.period is not None:
+            np.minimum(
+                due, _ending(measure, row, int(form.code.empty[place]), cuts, windows.now), out=due
+            )
+        elif measure.length:
             for slot in measure.slots:
                 owners, tiles = _leaving(windows, measure, slot, row, cuts)
                 if len(owners):
-                    hop = form.code.plan.slots[slot].hop
-                    leaves = (tiles + 1) * hop + measure.length
+                    started = tiles * form.code.plan.slots[slot].hop
+                    leaves = (started // measure.hop + 1) * measure.hop + measure.length
                     due[owners] = np.minimum(due[owners], leaves)
     return due
 
@@ -46,19 +54,27 @@ def _ageing(ages: Ints, cuts: Ints, now: int) -> Ints:
     return np.where(never, NEVER, now + np.where(never, 0, following - ages))
 
 
+def _ending(measure: Measure, row: Ints, empty: int, cuts: Ints, now: int) -> Ints:
+    """When the period ends nothing is left in it."""
+    assert measure.period is not None
+    (end,) = period_ends(measure.period, measure.zone, np.array([now])).tolist()
+    sides = np.searchsorted(cuts, row, side="right")
+    return np.where(sides != np.searchsorted(cuts, empty, side="right"), end, NEVER)
+
+
 def _leaving(
     windows: Windows, measure: Measure, slot: int, row: Ints, cuts: Ints
 ) -> tuple[Ints, Ints]:
     """Users, each once, and the tile whose leaving takes their measure over a cut."""
     tiles = windows.tiles.by_slot[slot]
-    inside = windows.current(slot, measure.length)
+    inside = windows.current(measure, slot)
     if not len(tiles.values) or inside is None:
         return tiles.owners[:0], tiles.tiles[:0]
-    if measure.function in ("count", "sum") and not tiles.may_overflow:
+    if measure.function in ("count", "sum", "distinct") and not tiles.may_overflow:
         rows = _crossing(tiles, inside, row, cuts)
     elif measure.function == "days_active":
         hop = windows.tiles.form.code.plan.slots[slot].hop
-        rows = last_of_days(tiles, tiles.values, inside, hop)
+        rows = last_of_days(tiles, tiles.values, inside, hop, measure.zone)
     elif measure.function in ("min", "max"):
         # The extreme goes when the last tile that holds it does.
         extreme = windows.now - row if measure.line == "age" else row

@@ -150,16 +150,17 @@ class Facts:
     kinds: Ints
     ts: Ints
     properties: npt.NDArray[np.object_]
+    ids: npt.NDArray[np.object_]
 
     def take(self, rows: Ints | Bools) -> Facts:
-        return Facts(self.owners[rows], self.kinds[rows], self.ts[rows], self.properties[rows])
+        return Facts(*(getattr(self, name)[rows] for name in self.__slots__))
 
     def joined(self, other: Facts) -> Facts:
         return Facts(
-            np.concatenate([self.owners, other.owners]),
-            np.concatenate([self.kinds, other.kinds]),
-            np.concatenate([self.ts, other.ts]),
-            np.concatenate([self.properties, other.properties]),
+            *(
+                np.concatenate([getattr(of, name) for of in (self, other)])
+                for name in self.__slots__
+            )
         )
 
 
@@ -173,5 +174,5 @@ def facts_of(events: pa.Table, owners: Ints, types: Mapping[str, int]) -> Facts:
         for kind in coded.dictionary.to_pylist()
     ]
     kinds = np.array([*numbers, UNUSED], np.int64)[coded.indices.fill_null(-1).to_numpy()]
-    properties = events["properties"].to_numpy()
-    return Facts(owners, kinds, ints(events["ts"], 0), properties)
+    properties, ids = (events[name].to_numpy() for name in ("properties", "event_id"))
+    return Facts(owners, kinds, ints(events["ts"], 0), properties, ids)

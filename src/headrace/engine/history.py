@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from headrace.engine.fold import folded
 from headrace.engine.group import fact_rows, facts_of, users_of
+from headrace.engine.logs import Logs
 from headrace.engine.program import compiled
 from headrace.engine.repeats import keys_of, repeats
 from headrace.engine.state import ID, STAGED, STATE_SCHEMA, binary_column, empty_state
@@ -42,8 +43,10 @@ def stage(events: pa.Table, *, plan: Plan, slots: frozenset[int], now: int, n: i
     places = [place for place, slot in enumerate(plan.slots) if slot.id in slots]
     form = Keys(code, len(users))
     stored = np.empty(0, np.uint64), np.empty(0, np.int64)
-    records, counts = merged(form, stored, folded(form, facts, now, places)).records(now)
-    some = np.flatnonzero(counts)
+    found = folded(form, facts, now, places)
+    records, counts = merged(form, stored, (found.keys, found.values)).records(now)
+    texts = np.array(Logs.of(code, {}, [found.log]).texts(len(users), now), object)
+    some = np.flatnonzero((counts > 0) | (texts != None))  # noqa: E711  each element
     size = len(some)
     columns = {
         "user_id": users.names.take(pa.array(some)),
@@ -51,6 +54,7 @@ def stage(events: pa.Table, *, plan: Plan, slots: frozenset[int], now: int, n: i
         "at": pa.array(np.full(size, now), pa.int64()),
         "layout": pa.array(np.full(size, STAGED), pa.int32()),
         "tiles": binary_column(records, counts[some]),
+        "logs": pa.array(texts[some], pa.string()),
     }
     return pa.table(
         [columns.get(field.name, pa.nulls(size, field.type)) for field in STATE_SCHEMA],

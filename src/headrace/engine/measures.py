@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from headrace.clock import DAY
+from headrace.engine.calendar import local_days
+from headrace.engine.logs import Log
+from headrace.engine.orders import Recalled, recalled
 from headrace.engine.state import Bools, Ints
 from headrace.engine.tiles import NOTHING, SlotTiles
 from headrace.engine.windows import Windows
@@ -17,18 +19,20 @@ from headrace.plan.model import Line, Measure
 
 SCALE = 10_000
 
-_Window: TypeAlias = Callable[[int, int], Bools | None]
+_Window: TypeAlias = Callable[[Measure, int], Bools | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
     """``table[measure, user]``: integers on the measure's line (`plan.lines`).
 
-    Sums beyond FAR saturate there; ``exact`` has them by (measure, user).
+    Sums beyond FAR saturate there; ``exact`` has them by (measure, user). ``due`` are, by measure,
+    the instants at which values that hang on the order of events change.
     """
 
     table: Ints
     exact: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    due: Mapping[int, Recalled] = field(default_factory=dict)
 
 
 def measured(windows: Windows, then: Ints) -> tuple[Values, Values]:
@@ -37,17 +41,18 @@ def measured(windows: Windows, then: Ints) -> tuple[Values, Values]:
     before = [(of, of.before) for of in tiles]
     after = [(of, of.values) for of in tiles]
     return (
-        _measured(windows, before, windows.former, then),
-        _measured(windows, after, windows.current, windows.now),
+        _measured(windows, before, windows.logs.before, windows.former, then),
+        _measured(windows, after, windows.logs.now, windows.current, windows.now),
     )
 
 
 def _measured(
-    windows: Windows, slots: list[tuple[SlotTiles, Ints]], window: _Window, at: int | Ints
+    windows: Windows, slots: list[tuple[SlotTiles, Ints]], log: Log, window: _Window, at: int | Ints
 ) -> Values:
     code = windows.tiles.form.code
     table = np.empty((len(code.plan.measures), windows.tiles.form.users), np.int64)
     exact: dict[tuple[int, int], int] = {}
+    due: dict[int, Recalled] = {}
 
     def hop_of(slot: int) -> int:
         return code.plan.slots[slot].hop
@@ -59,27 +64,35 @@ def _measured(
                 table[place] = _average(measure, slots, window, base.type)
             case "min" | "max":
                 (slot,) = measure.slots
-                row = _extreme(*slots[slot], window(slot, measure.length), measure.function)
-                if measure.line == "age":
-                    row = np.where(row == MISSING, MISSING, at - row)
-                table[place] = row
+                row = _extreme(*slots[slot], window(measure, slot), measure.function)
+                table[place] = _aged(row, at) if measure.line == "age" else row
+            case "first" | "last" | "sequence":
+                of = due[place] = recalled(measure, log, at)
+                row = np.full(windows.tiles.form.users, code.empty[place], np.int64)
+                row[of.users] = of.values
+                table[place] = _aged(row, at) if measure.line == "age" else row
             case "days_active":
                 (slot,) = measure.slots
                 tiles, values = slots[slot]
-                rows = last_of_days(tiles, values, window(slot, measure.length), hop_of(slot))
+                inside = window(measure, slot)
+                rows = last_of_days(tiles, values, inside, hop_of(slot), measure.zone)
                 table[place] = np.bincount(tiles.owners[rows], minlength=tiles.users)
-            case "count" | "sum":
+            case "count" | "sum" | "distinct":
                 (slot,) = measure.slots
-                table[place], beyond = sums(*slots[slot], window(slot, measure.length))
+                table[place], beyond = sums(*slots[slot], window(measure, slot))
                 exact.update({(place, user): total for user, total in beyond.items()})
-    return Values(table, exact)
+    return Values(table, exact, due)
 
 
-def last_of_days(tiles: SlotTiles, counts: Ints, window: Bools | None, hop: int) -> Ints:
-    """The rows of each user's last tile of each UTC day that has an event in the window."""
+def _aged(instants: Ints, at: int | Ints) -> Ints:
+    return np.where(instants == MISSING, MISSING, at - instants)
+
+
+def last_of_days(tiles: SlotTiles, counts: Ints, window: Bools | None, hop: int, zone: str) -> Ints:
+    """The rows of each user's last tile of each day that has an event in the window."""
     some = counts > 0
     rows = np.flatnonzero(some if window is None else some & window)
-    owners, days = tiles.owners[rows], tiles.tiles[rows] * hop // DAY
+    owners, days = tiles.owners[rows], local_days(zone, tiles.tiles[rows] * hop)
     last = np.ones(len(rows), np.bool_)
     last[:-1] = (owners[1:] != owners[:-1]) | (days[1:] != days[:-1])
     return rows[last]
@@ -119,7 +132,7 @@ def _average(
 ) -> Ints:
     """Twice the floor of ten-thousandths, plus one when there is a rest."""
     (total, beyond), (count, _) = (
-        sums(*slots[slot], window(slot, measure.length)) for slot in measure.slots
+        sums(*slots[slot], window(measure, slot)) for slot in measure.slots
     )
     some = count > 0
     divisor = np.where(some, count, 1)

@@ -14,6 +14,7 @@ import orjson
 from headrace.engine.state import Bools, Ints
 from headrace.plan.lines import MISSING
 from headrace.plan.model import (
+    LOGGED,
     MeasureTest,
     Plan,
     Predicate,
@@ -24,6 +25,8 @@ from headrace.plan.model import (
 )
 from headrace.rules.catalog import FieldType
 from headrace.rules.model import COUNTING, AllOf, AnyOf, Compare, Condition, Not, Property
+
+EMPTY_IS_ZERO = (*COUNTING, "sum", "distinct", "sequence")
 
 NEVER = np.iinfo(np.int64).max
 
@@ -72,6 +75,9 @@ class Compiled:
         self.hops = np.array([slot.hop for slot in plan.slots], np.int64)
         self.keeps = np.array([slot.keep for slot in plan.slots], np.int64)
         self.accumulators = np.array([slot.accumulator for slot in plan.slots], np.str_)
+        self.is_set = self.accumulators == "distinct"
+        self.logged = [place for place, slot in enumerate(plan.slots) if slot.accumulator in LOGGED]
+        """Places of slots that keep single events."""
         self.has_extremes = any(slot.accumulator in ("min", "max") for slot in plan.slots)
         self.events = self._events()
         self.filters = plan.filters
@@ -81,14 +87,15 @@ class Compiled:
     def _events(self) -> dict[str, EventProgram]:
         slots: dict[str, list[int]] = {}
         for place, slot in enumerate(self.plan.slots):
-            slots.setdefault(self.plan.bases[slot.base].event, []).append(place)
+            for event in {self.plan.bases[base].event for base in slot.bases}:
+                slots.setdefault(event, []).append(place)
         return {event: self._event(event, places) for event, places in slots.items()}
 
     def _event(self, event: str, places: list[int]) -> EventProgram:
         plan, names = self.plan, dict[str, FieldType]()
         known = plan.catalog.events[event].properties
-        for place in places:
-            base = plan.bases[plan.slots[place].base]
+        of = [plan.bases[base] for place in places for base in plan.slots[place].bases]
+        for base in (base for base in of if base.event == event):
             if base.field is not None and base.type is not None:
                 names[base.field] = base.type
             if base.filter is not None:
@@ -113,7 +120,10 @@ class Compiled:
         self.cuts = [np.array(sorted(of), np.int64) for of in cuts]
         self.cut_start = np.cumsum([0, *(len(of) for of in self.cuts)])
         self.empty = np.array(
-            [0 if one.function in (*COUNTING, "sum") else MISSING for one in plan.measures],
+            [
+                0 if one.function in EMPTY_IS_ZERO or one.test is not None else MISSING
+                for one in plan.measures
+            ],
             np.int64,
         )
         self.trait_predicates = [
@@ -209,8 +219,8 @@ class Compiled:
         plan = self.plan
         for rule, measures in enumerate(self.rule_measures):
             for measure in measures:
-                base = plan.bases[plan.slots[plan.measures[measure].slots[0]].base]
-                used[rule, self.type_number[base.event]] = True
+                for base in plan.slots[plan.measures[measure].slots[0]].bases:
+                    used[rule, self.type_number[plan.bases[base].event]] = True
         return used
 
     @cached_property

@@ -72,6 +72,7 @@ STATE_SCHEMA = pa.schema(
         ("layout", pa.int32()),
         ("traits", pa.string()),
         ("tiles", pa.binary()),
+        ("logs", pa.string()),
         ("members", pa.binary()),
         ("ids", pa.binary()),
         ("pending", pa.string()),

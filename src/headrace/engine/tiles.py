@@ -7,7 +7,7 @@ one key add up: that is how a sum beyond 64 bits is stored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.engine.program import Compiled
+from headrace.engine.sets import Hashes, Sets, merged_sets
 from headrace.engine.state import TILE, Ints, Records, Words
 from headrace.plan.lines import FAR, MISSING
 
@@ -113,12 +114,13 @@ def _largest(values: Ints) -> int:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Sorted records of a group."""
+    """Sorted records of a group, and its sets of distinct values."""
 
     form: Keys
     keys: Words
     values: Ints
     before: Ints
+    sets: Sets | None = None
 
     @cached_property
     def by_slot(self) -> list[SlotTiles]:
@@ -126,10 +128,27 @@ class Tiles:
         owners = self.form.owners(self.keys)
         tiles = (self.keys & _LOW).astype(np.int64)
         starts = self.form.starts(self.keys)
-        return [
+        by_slot = [
             SlotTiles(self.form.users, owners[a:b], tiles[a:b], self.values[a:b], self.before[a:b])
             for a, b in pairwise(starts)
         ]
+        if self.sets is not None:
+            for place in np.flatnonzero(self.form.code.is_set).tolist():
+                by_slot[place] = self._of_set(self.sets, place)
+        return by_slot
+
+    def _of_set(self, sets: Sets, place: int) -> SlotTiles:
+        """A set as records that count: a value each, in the tile it was last seen in."""
+        parts = []
+        for keys, _ in (sets.before, sets.now):
+            starts = self.form.starts(keys)
+            parts.append(keys[starts[place] : starts[place + 1]])
+        keys = np.concatenate(parts)
+        order = np.argsort(keys, kind="stable")
+        is_now = np.repeat([0, 1], [len(part) for part in parts])[order]
+        keys = keys[order]
+        tiles = (keys & _LOW).astype(np.int64)
+        return SlotTiles(self.form.users, self.form.owners(keys), tiles, is_now, 1 - is_now)
 
     def records(self, now: int) -> tuple[Records, Ints]:
         """The records as state rows hold them, user by user, and how many each user has.
@@ -137,14 +156,20 @@ class Tiles:
         Tiles that no window of their slot's class can hold any more are left behind.
         """
         code = self.form.code
+        keys, values = self.keys, self.values
+        if self.sets is not None:
+            # Slot by slot, sets after numbers: within a slot they stay sorted.
+            both = zip((keys, values), self.sets.now, strict=True)
+            keys, values = (np.concatenate(parts) for parts in both)
+            order = np.argsort(keys, kind="stable")
+            keys, values = keys[order], values[order]
         cutoffs = first_tiles(code.keeps, code.hops, now)
-        starts = self.form.starts(self.keys)
-        tiles = (self.keys & _LOW).astype(np.int64)
+        starts = self.form.starts(keys)
+        tiles = (keys & _LOW).astype(np.int64)
         sizes = np.diff(starts)
         alive = tiles >= np.repeat(cutoffs, sizes)
-        owners = self.form.owners(self.keys)
+        owners = self.form.owners(keys)
         slots = np.repeat(code.slot_ids, sizes)
-        values = self.values
         if not alive.all():
             owners, slots = owners[alive], slots[alive]
             tiles, values = tiles[alive], values[alive]
@@ -179,6 +204,20 @@ def stored_tiles(form: Keys, owners: Ints, records: Records) -> tuple[Words, Int
 
 def merged(form: Keys, stored: tuple[Words, Ints], added: tuple[Words, Ints]) -> Tiles:
     """Sorted ``stored`` records with ``added`` ones (in any order) combined into them."""
+    if not form.code.is_set.any():
+        return _merged(form, stored, added)
+    stored, stored_sets = _parted(form, *stored)
+    added, added_sets = _parted(form, *added)
+    return replace(_merged(form, stored, added), sets=merged_sets(stored_sets, added_sets))
+
+
+def _parted(form: Keys, keys: Words, values: Ints) -> tuple[Hashes, Hashes]:
+    """Records that are numbers, and those that are members of sets."""
+    in_set = form.code.is_set[form.slots(keys)]
+    return (keys[~in_set], values[~in_set]), (keys[in_set], values[in_set])
+
+
+def _merged(form: Keys, stored: tuple[Words, Ints], added: tuple[Words, Ints]) -> Tiles:
     (keys, before), (new_keys, new_values) = stored, added
     if len(new_keys) and (new_keys[1:] < new_keys[:-1]).any():
         order = np.argsort(new_keys, kind="stable")
@@ -201,8 +240,8 @@ def merged(form: Keys, stored: tuple[Words, Ints], added: tuple[Words, Ints]) ->
 def _nothing(form: Keys, keys: Words) -> Ints:
     if not form.code.has_extremes:
         return np.zeros(len(keys), np.int64)
-    nothing = np.array([NOTHING[slot.accumulator] for slot in form.code.plan.slots], np.int64)
-    return nothing[form.slots(keys)]
+    nothing = [NOTHING.get(slot.accumulator, 0) for slot in form.code.plan.slots]
+    return np.array(nothing, np.int64)[form.slots(keys)]
 
 
 def _combined(form: Keys, keys: Words, values: Ints, before: Ints, starts: Ints) -> Tiles:

@@ -21,6 +21,7 @@ class Fact:
     ts: int
     type: str
     properties: str
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Waiting:
         out: list[str | None] = [None] * size
         for user, facts in self.by_user.items():
             rows = [
-                {"ts": fact.ts, "type": fact.type, "properties": fact.properties}
+                {"ts": fact.ts, "type": fact.type, "properties": fact.properties, "id": fact.id}
                 for fact in sorted(facts)
             ]
             out[user] = orjson.dumps(rows).decode()
@@ -60,8 +61,9 @@ def entering(
     ahead = fresh & (arrived.ts > now)
     for row in np.flatnonzero(ahead).tolist():
         fact = Fact(
-            int(arrived.ts[row]), events["type"][row].as_py(), arrived.properties[row] or "{}"
-        )
+            int(arrived.ts[row]), events["type"][row].as_py(),
+            arrived.properties[row] or "{}", arrived.ids[row] or "",
+        )  # fmt: skip
         by_user.setdefault(int(arrived.owners[row]), []).append(fact)
     again: list[tuple[int, Fact]] = []
     for user, fact in _stored(users, state):
@@ -79,13 +81,15 @@ def entering(
 def facts_of(facts: list[tuple[int, Fact]], code: Compiled) -> Facts:
     """(user, fact) pairs as the kernel folds them."""
     numbers = {"traits": TRAITS, **code.type_number}
-    properties = np.empty(len(facts), object)
+    properties, ids = np.empty(len(facts), object), np.empty(len(facts), object)
     properties[:] = [fact.properties for _, fact in facts]
+    ids[:] = [fact.id for _, fact in facts]
     return Facts(
         np.array([user for user, _ in facts], np.int64),
         np.array([numbers.get(fact.type, UNUSED) for _, fact in facts], np.int64),
         np.array([fact.ts for _, fact in facts], np.int64),
         properties,
+        ids,
     )
 
 
@@ -99,7 +103,7 @@ def _stored(users: Users, state: pa.Table) -> Iterable[tuple[int, Fact]]:
     stands &= pending.combine_chunks().is_valid().to_numpy(zero_copy_only=False)
     for row in np.flatnonzero(stands).tolist():
         for one in orjson.loads(pending[row].as_py()):
-            yield int(users.owner_of_state[row]), Fact(one["ts"], one["type"], one["properties"])
+            yield int(users.owner_of_state[row]), Fact(**one)
 
 
 def _joined_traits(users: Users, state: pa.Table) -> Iterable[tuple[int, Fact]]:

@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from headrace.engine.calendar import period_starts
+from headrace.engine.logs import Logs
 from headrace.engine.state import Bools, Ints
 from headrace.engine.tiles import Tiles
+from headrace.plan.model import Measure
+
+_Key = tuple[int, int, int, str | None, str]
 
 
 class Windows:
     """Which records a window holds, now and when their user's row was written."""
 
-    def __init__(self, tiles: Tiles, now: int, then: Ints) -> None:
-        self.tiles, self.now, self._then = tiles, now, then
+    def __init__(self, tiles: Tiles, logs: Logs, now: int, then: Ints) -> None:
+        self.tiles, self.logs, self.now, self._then = tiles, logs, now, then
         self._slots = tiles.form.code.plan.slots
-        self._now: dict[tuple[int, int], Bools | None] = {}
-        self._firsts: dict[tuple[int, int], Ints] = {}
+        self._now: dict[_Key, Bools | None] = {}
+        self._firsts: dict[_Key, Ints] = {}
 
-    def current(self, slot: int, length: int) -> Bools | None:
+    def current(self, measure: Measure, slot: int) -> Bools | None:
         """One bit per record of the slot; None: all of them."""
-        key = slot, length
+        if not is_moving(measure):
+            return None
+        key = self._key(measure, slot)
         if key not in self._now:
-            hop = self._slots[slot].hop
-            if hop and length:
-                first = (self.now - length) // hop
-                self._now[key] = self.tiles.by_slot[slot].tiles >= first
-            else:
-                self._now[key] = None
+            first = tails(measure, np.array([self.now])) // self._slots[slot].hop
+            self._now[key] = self.tiles.by_slot[slot].tiles >= first[0]
         return self._now[key]
 
-    def former(self, slot: int, length: int) -> Bools | None:
+    def former(self, measure: Measure, slot: int) -> Bools | None:
         """As `current`, at the instant of each user's own row."""
-        hop = self._slots[slot].hop
-        if not (hop and length):
+        if not is_moving(measure):
             return None
-        firsts = self._firsts.get((hop, length))
+        hop = self._slots[slot].hop
+        key = self._key(measure, -hop)  # slots of one hop share their firsts
+        firsts = self._firsts.get(key)
         if firsts is None:
-            firsts = self._firsts[hop, length] = (self._then - length) // hop
+            firsts = self._firsts[key] = tails(measure, self._then) // hop
         tiles = self.tiles.by_slot[slot]
         inside: Bools = tiles.tiles >= firsts[tiles.owners]
         return inside
+
+    def _key(self, measure: Measure, slot: int) -> _Key:
+        return slot, measure.length, measure.hop, measure.period, measure.zone
+
+
+def is_moving(measure: Measure) -> bool:
+    """Do events leave the window again?"""
+    return bool(measure.length or measure.period)
+
+
+def tails(measure: Measure, at: Ints) -> Ints:
+    """The earliest instant that the window holds at each of ``at``."""
+    if measure.period is not None:
+        return period_starts(measure.period, measure.zone, at)
+    if not measure.length:
+        return np.zeros(len(at), np.int64)
+    return (at - measure.length) // measure.hop * measure.hop

@@ -65,11 +65,14 @@ def bridge(old: Plan, new: Plan) -> Plan:
     for slot in new.slots:
         if slot.id in folded:
             continue
-        base = new.bases[slot.base]
-        if base.filter is not None:
-            where = new.filters[base.filter]
-            base = dataclasses.replace(base, filter=_place(filters, where))
-        slots.append(dataclasses.replace(slot, base=_place(bases, base)))
+        places = []
+        for base in (new.bases[place] for place in slot.bases):
+            if base.filter is not None:
+                where = new.filters[base.filter]
+                base = dataclasses.replace(base, filter=_place(filters, where))
+            places.append(_place(bases, base))
+        steps = tuple(places) if slot.steps else ()
+        slots.append(dataclasses.replace(slot, base=places[0], steps=steps))
     return dataclasses.replace(
         _with_slots(old, slots),
         catalog=new.catalog,
@@ -111,6 +114,6 @@ def _meaning(plan: Plan, program: Program) -> Any:
             return predicate
         measure = plan.measures[predicate.measure]
         slots = tuple(plan.slots[place].id for place in measure.slots)
-        return measure.function, slots, measure.length, measure.line, predicate.cuts
+        return dataclasses.replace(measure, name="", slots=slots), predicate.cuts
 
     return of(program.tree)

@@ -19,6 +19,7 @@ from headrace.plan.model import (
     ValueTest,
 )
 from headrace.plan.text import SYMBOLS, constant_text, filter_text, span_text, window_text
+from headrace.rules.catalog import LIST
 from headrace.rules.model import Span
 
 
@@ -53,7 +54,7 @@ def _events(plan: Plan) -> Iterator[str]:
         span = "" if base.start is None else span_text(Span(base.start, base.end))
         yield f"  {base.event}{of}{where}{span}"
         for slot in plan.slots:
-            if slot.base == place:
+            if place in slot.bases:
                 yield f"    {slot.accumulator} {_tiles(slot)}"
 
 
@@ -99,11 +100,15 @@ def predicate_text(plan: Plan, predicate: Predicate) -> str:
     match predicate:
         case MeasureTest(measure, cuts):
             of = plan.measures[measure]
+            if of.test is not None or of.links:  # they say all by their names
+                return of.name
             name = f"age of {of.name}" if of.line == "age" else of.name
             return f"{name} {cuts_text(cuts, of.line)}"
         case TraitTest(trait, line, cuts):
             name = f"age of trait {trait}" if line == "age" else f"trait {trait}"
             return f"{name} {cuts_text(cuts, line)}"
+        case ValueTest(trait) if trait.startswith(LIST):
+            return f"on the list {trait.removeprefix(LIST)}"
         case ValueTest(trait, _, "exists", _):
             return f"trait {trait} exists"
         case SampleTest(salt, below):

@@ -13,10 +13,12 @@ from headrace.rules.model import (
     AnyOf,
     Compare,
     Condition,
+    InList,
     InSegment,
     Not,
     Property,
     Sample,
+    Sequence,
     Value,
 )
 
@@ -41,7 +43,7 @@ def normal(condition: Condition) -> Condition:
                     flat[canonical(filter_out(one))] = one
             ordered = tuple(flat[key] for key in sorted(flat))
             return ordered[0] if len(ordered) == 1 else kind(ordered)
-        case InSegment() | Sample():
+        case InSegment() | InList() | Sample() | Sequence():
             raise InternalError("a filter looks at properties only")
         case _:
             assert_never(condition)

@@ -11,17 +11,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from headrace.clock import DAY
 from headrace.errors import InternalError
 from headrace.plan import text
 from headrace.rules.catalog import Catalog, FieldType
-from headrace.rules.model import Condition, Function, Operator, Value
+from headrace.rules.model import Condition, Function, Operator, PeriodName, Value
 
 FORMAT = "headrace/plan/v1"
 
-Accumulator = Literal["count", "sum", "min", "max"]
+Accumulator = Literal["count", "sum", "min", "max", "distinct", "first", "last", "steps"]
+TILED: Final = ("count", "sum", "min", "max")
+LOGGED: Final = ("first", "last", "steps")
+"""Accumulators that are one number a tile; and those that keep single events. ``distinct`` keeps
+hashes of values."""
 Line = Literal["integer", "decimal", "average", "instant", "age"]
 
 
@@ -45,6 +49,7 @@ class Slot:
     """One accumulator over a base, in tiles of ``hop`` ms kept for ``keep`` ms.
 
     A ``hop`` of 0 makes one tile for all time, a ``keep`` of 0 keeps them for ever.
+    ``steps`` are the bases whose events a sequence looks at; ``base`` is the first of them.
 
     State rows name it by ``id``, which the registry gave its content once.
     """
@@ -54,21 +59,53 @@ class Slot:
     accumulator: Accumulator
     hop: int
     keep: int
+    steps: tuple[int, ...] = ()
+
+    @property
+    def bases(self) -> tuple[int, ...]:
+        """Every base it looks at."""
+        return self.steps or (self.base,)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A step of a sequence: the place of its base in the slot's ``steps``, and its bounds."""
+
+    step: int
+    within: int | None = None
+    forbidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A text, boolean or list held against a constant."""
+
+    type: FieldType
+    operator: Operator
+    value: Value
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One number per user: a function over the tiles of ``slots`` that the window holds.
 
-    ``line`` says what its integers mean: ``decimal`` counts ten-thousandths, ``average`` is twice
-    the floor of ten-thousandths (plus one when inexact), ``age`` is now minus an instant.
+    The window holds the last ``length`` ms in steps of ``hop`` (0: everything), or a ``period`` of
+    ``zone``. ``line`` says what the integers mean: ``decimal`` counts ten-thousandths, ``average``
+    is twice the floor of ten-thousandths (plus one when inexact), ``age`` is now minus an instant.
+    With a ``test`` it is 1 where the value passes; a sequence, by its ``links``, is 1 once it
+    happened.
     """
 
     name: str
-    function: Function
+    function: Function | Literal["sequence"]
     slots: tuple[int, ...]
     length: int
     line: Line
+    hop: int = 0
+    period: PeriodName | None = None
+    zone: str = "UTC"
+    test: Test | None = None
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +243,8 @@ def _plan_out(plan: Plan) -> dict[str, Any]:
         "outputs": plan.outputs,
         "filters": [text.filter_out(condition) for condition in plan.filters],
         "bases": [_base_out(base) for base in plan.bases],
-        "slots": [asdict(slot) for slot in plan.slots],
-        "measures": [asdict(measure) for measure in plan.measures],
+        "slots": [_without(asdict(slot), steps=()) for slot in plan.slots],
+        "measures": [_measure_out(measure) for measure in plan.measures],
         "predicates": [_predicate_out(predicate) for predicate in plan.predicates],
         "programs": [
             {
@@ -223,9 +260,20 @@ def _plan_out(plan: Plan) -> dict[str, Any]:
 
 
 def _base_out(base: Base) -> dict[str, Any]:
-    # Ends that are not there are not written: most bases have none.
-    ends = ("start", "end")
-    return {k: v for k, v in asdict(base).items() if k not in ends or v is not None}
+    return _without(asdict(base), start=None, end=None)
+
+
+def _measure_out(measure: Measure) -> dict[str, Any]:
+    out = asdict(measure)
+    out["links"] = [_without(asdict(link), within=None, forbidden=False) for link in measure.links]
+    if measure.test is not None:
+        out["test"]["value"] = text.value_out(measure.test.value)
+    return _without(out, period=None, zone="UTC", test=None, links=[])
+
+
+def _without(out: dict[str, Any], **usual: Any) -> dict[str, Any]:
+    """``out`` without what is as usual: most parts have no more than their core."""
+    return {name: value for name, value in out.items() if name not in usual or value != usual[name]}
 
 
 def _plan_in(value: Mapping[str, Any]) -> Plan:
@@ -238,10 +286,10 @@ def _plan_in(value: Mapping[str, Any]) -> Plan:
         outputs=tuple(value["outputs"]),
         filters=tuple(text.filter_in(part) for part in value["filters"]),
         bases=tuple(Base(**part) for part in value["bases"]),
-        slots=tuple(Slot(**part) for part in value["slots"]),
-        measures=tuple(
-            Measure(**{**part, "slots": tuple(part["slots"])}) for part in value["measures"]
+        slots=tuple(
+            Slot(**{**part, "steps": tuple(part.get("steps", ()))}) for part in value["slots"]
         ),
+        measures=tuple(_measure_in(part) for part in value["measures"]),
         predicates=tuple(_predicate_in(part) for part in value["predicates"]),
         programs=tuple(
             Program(part["version_id"], part["segment"], part["version"], tree_in(part["tree"]))
@@ -249,6 +297,14 @@ def _plan_in(value: Mapping[str, Any]) -> Plan:
         ),
         job=JobParameters(**value["job"]),
     )
+
+
+def _measure_in(value: Mapping[str, Any]) -> Measure:
+    test = value.get("test")
+    links = tuple(Link(**link) for link in value.get("links", ()))
+    if test is not None:
+        test = Test(test["type"], test["operator"], text.value_in(test["value"]))
+    return Measure(**{**value, "slots": tuple(value["slots"]), "test": test, "links": links})
 
 
 def _predicate_out(predicate: Predicate) -> dict[str, Any]:

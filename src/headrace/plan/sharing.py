@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as AnySequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, assert_never, cast
+from math import gcd
+from typing import Any, Literal, TypeAlias, assert_never, cast
 
-from headrace.clock import DAY, HOUR
+from headrace.clock import DAY, HOUR, MINUTE
 from headrace.errors import InternalError
 from headrace.plan.filters import is_mixed, normal, properties_of, split
 from headrace.plan.lines import NEGATED, cuts_of, line_of
@@ -15,34 +17,47 @@ from headrace.plan.model import (
     Accumulator,
     Base,
     Line,
+    Link,
     Measure,
     MeasureTest,
     Predicate,
     SampleTest,
     Slot,
+    Test,
     TraitTest,
     ValueTest,
 )  # fmt: skip
 from headrace.plan.registry import Registry
-from headrace.plan.text import canonical, filter_out, filter_text, span_text, value_out, window_text
+from headrace.plan.text import (
+    canonical,
+    filter_out,
+    filter_text,
+    span_text,
+    test_text,
+    value_out,
+    window_text,
+)
 from headrace.rules import model
-from headrace.rules.catalog import Catalog, FieldType
+from headrace.rules.catalog import LIST, Catalog, FieldType
 from headrace.rules.model import (
     COUNTING,
     AllOf,
     AnyOf,
     Compare,
     Condition,
-    Ever,
+    InList,
     InSegment,
     Not,
+    Operator,
+    Period,
     Property,
     Sample,
+    Sequence,
     Span,
     Trait,
     Within,
     default_hop,
-)  # fmt: skip
+)
 
 KEEP_CLASSES = tuple(days * DAY for days in (1, 7, 31, 92, 366))
 ACCUMULATORS: dict[model.Function, tuple[Accumulator, ...]] = {
@@ -52,10 +67,22 @@ ACCUMULATORS: dict[model.Function, tuple[Accumulator, ...]] = {
     "avg": ("sum", "count"),
     "min": ("min",),
     "max": ("max",),
+    "distinct": ("distinct",),
+    "first": ("first",),
+    "last": ("last",),
 }
+QUARTER = 15 * MINUTE
+"""Where days of every time zone begin and end: tiles of a calendar that is not UTC's."""
+PERIOD_LENGTHS: dict[model.PeriodName, int] = {
+    "today": 2 * DAY,
+    "this_week": 8 * DAY,
+    "this_month": 32 * DAY,
+    "this_year": 367 * DAY,
+}
+"""What no period exceeds, however its clocks are set."""
 
 _BaseKey: TypeAlias = tuple[str, Condition | None, str | None, Span | None]
-_SlotKey: TypeAlias = tuple[_BaseKey, Accumulator, int, int]
+_SlotKey: TypeAlias = tuple[tuple[_BaseKey, ...], Accumulator, int, int]
 
 
 def keep_class(length: int, hop: int) -> int:
@@ -72,27 +99,78 @@ def keep_class(length: int, hop: int) -> int:
 class _Window:
     """A measure on its way into a plan: like the model's, normalised, on one line."""
 
-    function: model.Function
-    base: _BaseKey
-    length: int
-    hop: int
+    function: model.Function | Literal["sequence"]
+    bases: tuple[_BaseKey, ...]
+    window: model.Window
     line: Line
+    zone: str = "UTC"
+    test: Test | None = None
+    links: tuple[Link, ...] = ()
+
+    @property
+    def length(self) -> int:
+        return self.window.length if isinstance(self.window, Within) else 0
+
+    @property
+    def hop(self) -> int:
+        return self.window.hop if isinstance(self.window, Within) else 0
+
+    @property
+    def period(self) -> Period | None:
+        return self.window if isinstance(self.window, Period) else None
 
     @property
     def slots(self) -> list[_SlotKey]:
-        keep = keep_class(self.length, self.hop) if self.length else 0
-        return [(self.base, one, self.hop, keep) for one in ACCUMULATORS[self.function]]
+        if self.function == "sequence":
+            return [(self.bases, "steps", 0, 0)]
+        if self.function == "last":  # whatever the window holds, its last is the last of all
+            return [(self.bases, "last", 0, 0)]
+        hop, keep = self._tiles()
+        return [(self.bases, one, hop, keep) for one in ACCUMULATORS[self.function]]
+
+    def _tiles(self) -> tuple[int, int]:
+        """(hop, keep) of the tiles: fine enough for the window's steps and for its days."""
+        counts_days = self.function == "days_active"
+        day = DAY if {self.zone, self.period.zone if self.period else "UTC"} == {"UTC"} else QUARTER
+        match self.window:
+            case Within(length, hop):
+                return gcd(hop, day) if counts_days else hop, keep_class(length, hop)
+            case Period(name, _):
+                return day, keep_class(PERIOD_LENGTHS[name], day)
+            case _:
+                # Days are told apart for ever; any other number needs no tile.
+                return day if counts_days else 0, 0
 
     @property
     def name(self) -> str:
-        event, where, of, span = self.base
-        subject = f"{event}.{of}" if of else event
-        if where is not None:
-            subject += f" where {filter_text(where)}"
-        name = f"{self.function}({subject}){window_text(self.length)}{span_text(span)}"
-        if self.length and self.hop != default_hop(self.length):
-            name += f" by{window_text(self.hop).removeprefix(' within')}"
-        return name
+        words = [f"{self.function}({', '.join(self._subjects())})"]
+        match self.window:
+            case Within(length, hop):
+                words.append(window_text(length))
+                if hop != default_hop(length):
+                    words.append(f" by{window_text(hop).removeprefix(' within')}")
+            case Span():
+                words.append(span_text(self.window))
+            case Period(period, zone):
+                words.append(f" {period.replace('_', ' ')}")
+                words += [f" in {zone}"] if zone != "UTC" else []
+        if self.zone != "UTC" and self.period is None:
+            words.append(f" in {self.zone}")
+        name = "".join(words)
+        return name if self.test is None else test_text(name, self.test.operator, self.test.value)
+
+    def _subjects(self) -> Iterator[str]:
+        if not self.links:
+            yield _subject(self.bases[0])
+        for link in self.links:
+            no = "no " if link.forbidden else ""
+            yield no + _subject(self.bases[link.step]) + window_text(link.within or 0)
+
+
+def _subject(base: _BaseKey) -> str:
+    event, where, of, _ = base
+    subject = f"{event}.{of}" if of else event
+    return subject if where is None else f"{subject} where {filter_text(where)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +211,15 @@ class Found:
             case Compare(_, _, value) if is_mixed(value):
                 return self.tree(split(condition))
             case Compare(model.Measure() as measure, operator, value):
-                window = self._window(measure, value)
-                negated, cuts = cuts_of(operator, value, window.line)
-                return self._leaf(_Test(window, cuts), negated)
+                return self._measure(measure, operator, value)
             case Compare(Trait(name), operator, value):
                 return self._trait(name, condition)
             case InSegment(segment):
                 return self.tree(_known(self.rules, segment, "segment"))
+            case InList(name):
+                return self._leaf(ValueTest(LIST + name, "boolean", "eq", True), False)
+            case Sequence():
+                return self._leaf(_Test(self._sequence(condition), (1,)), False)
             case Sample(_, salt):
                 return self._leaf(SampleTest(salt, condition.below), False)
             case Compare(Property(name), _, _):
@@ -169,27 +249,54 @@ class Found:
         positive = NEGATED.get(operator, operator)
         return self._leaf(ValueTest(name, type_, positive, value), operator in NEGATED)
 
-    def _window(self, measure: model.Measure, value: model.Value) -> _Window:
+    def _measure(self, measure: model.Measure, operator: Operator, value: model.Value) -> Node:
         where = None if measure.where is None else normal(measure.where)
         of = measure.field if measure.function not in COUNTING else None
         # Nothing leaves a span again: it is a filter by time, and its sum one number for ever.
         span = measure.window if isinstance(measure.window, Span) else None
-        base = (measure.event, where, of, span)
-        match measure.window:
-            case Within(length, hop):
-                return _Window(measure.function, base, length, hop, self._line(measure, value))
-            case Span() | Ever():
-                # Days are told apart for ever; any other number needs no tile.
-                hop = DAY if measure.function == "days_active" else 0
-                return _Window(measure.function, base, 0, hop, self._line(measure, value))
-            case _:
-                assert_never(measure.window)
+        bases = ((measure.event, where, of, span),)
+        line, zone = self._line(measure, value), measure.zone
+        if line is None:
+            assert measure.field is not None
+            positive = NEGATED.get(operator, operator)
+            if operator == "exists":
+                value, negated = True, value is False
+            else:
+                negated = operator in NEGATED
+            test = Test(self._type(measure.event, measure.field), positive, value)
+            window = _Window(measure.function, bases, measure.window, "integer", zone, test)
+            return self._leaf(_Test(window, (1,)), negated)
+        window = _Window(measure.function, bases, measure.window, line, zone)
+        negated, cuts = cuts_of(operator, value, line)
+        return self._leaf(_Test(window, cuts), negated)
 
-    def _line(self, measure: model.Measure, value: model.Value) -> Line:
-        if measure.function in COUNTING:
+    def _sequence(self, sequence: Sequence) -> _Window:
+        span = sequence.window if isinstance(sequence.window, Span) else None
+        keys: list[_BaseKey] = []
+        for step in sequence.steps:
+            where = None if step.where is None else normal(step.where)
+            keys.append((step.event, where, None, None))
+        # In one order whatever the steps': sequences of the same events share a slot.
+        bases = set(keys)
+        last = max(n for n, step in enumerate(sequence.steps) if not step.forbidden)
+        if span is not None:
+            keys[last] = (*keys[last][:3], span)
+            bases.add(keys[last])
+        ordered = sorted(bases, key=_base_text)
+        links = [
+            Link(ordered.index(key), step.within, step.forbidden)
+            for key, step in zip(keys, sequence.steps, strict=True)
+        ]
+        return _Window("sequence", tuple(ordered), sequence.window, "integer", links=tuple(links))
+
+    def _line(self, measure: model.Measure, value: model.Value) -> Line | None:
+        """The line of a measure; None when it is compared as a text, boolean or list."""
+        if measure.function in (*COUNTING, "distinct"):
             return "integer"
         type_ = self._type(measure.event, measure.field or "")
         line = line_of(type_, value)
+        if line is None and measure.function in ("first", "last"):
+            return None
         if line is None or (measure.function in ("sum", "avg") and type_ == "timestamp"):
             raise InternalError(f"no {measure.function} of {measure.event}.{measure.field}")
         return "average" if measure.function == "avg" else line
@@ -202,7 +309,7 @@ class Found:
         """Everything in its final place, ordered by content."""
         windows = {leaf.window for leaf in self.leaves if isinstance(leaf, _Test)}
         slot_keys = sorted({key for one in windows for key in one.slots}, key=self._slot_text)
-        base_keys = sorted({key[0] for key in slot_keys}, key=_base_text)
+        base_keys = sorted({base for key in slot_keys for base in key[0]}, key=_base_text)
         filters = sorted({key[1] for key in base_keys if key[1] is not None}, key=_filter_key)
         bases = {key: place for place, key in enumerate(base_keys)}
         ids = registry.ids("slot", [_digest(self._slot_text(key)) for key in slot_keys])
@@ -216,12 +323,28 @@ class Found:
             filters=tuple(filters),
             bases=tuple(self._base(key, filters) for key in base_keys),
             slots=tuple(
-                Slot(id_, bases[base], accumulator, hop, keep)
-                for id_, (base, accumulator, hop, keep) in by_id
+                Slot(
+                    id_,
+                    bases[of[0]],
+                    accumulator,
+                    hop,
+                    keep,
+                    tuple(bases[key] for key in of) if accumulator == "steps" else (),
+                )
+                for id_, (of, accumulator, hop, keep) in by_id
             ),
             measures=tuple(
                 Measure(
-                    one.name, one.function, tuple(slots[k] for k in one.slots), one.length, one.line
+                    one.name,
+                    one.function,
+                    tuple(slots[k] for k in one.slots),
+                    one.length,
+                    one.line,
+                    one.hop,
+                    one.period.name if one.period else None,
+                    one.period.zone if one.period else one.zone,
+                    one.test,
+                    one.links,
                 )
                 for one in measures
             ),
@@ -229,7 +352,7 @@ class Found:
             place={leaf: place for place, (_, leaf) in enumerate(placed)},
         )
 
-    def _base(self, key: _BaseKey, filters: Sequence[Condition]) -> Base:
+    def _base(self, key: _BaseKey, filters: AnySequence[Condition]) -> Base:
         event, where, of, span = key
         return Base(
             event=event,
@@ -244,22 +367,23 @@ class Found:
         return MeasureTest(places[leaf.window], leaf.cuts) if isinstance(leaf, _Test) else leaf
 
     def _slot_text(self, key: _SlotKey) -> str:
-        (event, where, of, span), accumulator, hop, keep = key
+        bases, accumulator, hop, keep = key
+        about = [self._base_about(base) for base in bases]
+        of = about[0] if accumulator != "steps" else {"steps": about}
+        return canonical({**of, "accumulator": accumulator, "hop": hop, "keep": keep})
+
+    def _base_about(self, key: _BaseKey) -> dict[str, Any]:
+        event, where, of, span = key
         # Types are part of what a slot holds: a catalog that changes one starts another slot.
         names = sorted(properties_of(where)) if where is not None else []
-        return canonical(
-            {
-                "event": event,
-                "filter": None if where is None else filter_out(where),
-                "filter_types": {name: self._type(event, name) for name in names},
-                "field": of,
-                "type": None if of is None else self._type(event, of),
-                "accumulator": accumulator,
-                "hop": hop,
-                "keep": keep,
-                **({"span": [span.start, span.end]} if span else {}),
-            }
-        )
+        return {
+            "event": event,
+            "filter": None if where is None else filter_out(where),
+            "filter_types": {name: self._type(event, name) for name in names},
+            "field": of,
+            "type": None if of is None else self._type(event, of),
+            **({"span": [span.start, span.end]} if span else {}),
+        }
 
 
 def _known(names: Any, name: str, what: str) -> Any:

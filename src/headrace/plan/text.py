@@ -16,12 +16,14 @@ from headrace.rules.model import (
     AnyOf,
     Compare,
     Condition,
+    InList,
     InSegment,
     Measure,
     Not,
     Property,
     Sample,
     Scalar,
+    Sequence,
     Span,
     Trait,
     Value,
@@ -88,7 +90,7 @@ def filter_out(condition: Condition) -> Any:
             return {"any": [filter_out(part) for part in parts]}
         case Not(part):
             return {"not": filter_out(part)}
-        case Compare(Measure() | Trait(), _, _) | InSegment() | Sample():
+        case Compare(Measure() | Trait(), _, _) | InSegment() | InList() | Sample() | Sequence():
             raise InternalError("a filter looks at properties only")
         case _:
             assert_never(condition)  # type: ignore[arg-type]  # mypy keeps Compare's subject open
@@ -161,21 +163,27 @@ def span_text(span: Span | None) -> str:
     return f" between {start} and {format_instant(span.end)}"
 
 
+def test_text(name: str, operator: str, value: Value) -> str:
+    """A comparison for people: ``page = "/pricing"``."""
+    if operator == "exists":
+        return f"{name} exists" if value is not False else f"{name} is missing"
+    return f"{name} {SYMBOLS.get(operator, operator)} {constant_text(value)}"
+
+
 def filter_text(condition: Condition) -> str:
     """A filter for people: ``page = "/pricing" and amount > 10``."""
     match condition:
         case Compare(subject, operator, value):
-            name = subject.name if isinstance(subject, Property) else "?"
-            if operator == "exists":
-                return f"{name} exists" if value is not False else f"{name} is missing"
-            return f"{name} {SYMBOLS.get(operator, operator)} {constant_text(value)}"
+            return test_text(
+                subject.name if isinstance(subject, Property) else "?", operator, value
+            )
         case AllOf(parts):
             return "(" + " and ".join(filter_text(part) for part in parts) + ")"
         case AnyOf(parts):
             return "(" + " or ".join(filter_text(part) for part in parts) + ")"
         case Not(part):
             return f"not {filter_text(part)}"
-        case InSegment() | Sample():
+        case InSegment() | InList() | Sample() | Sequence():
             raise InternalError("a filter looks at properties only")
         case _:
             assert_never(condition)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 FieldType = Literal["string", "integer", "decimal", "boolean", "timestamp", "array<string>"]
 Mode = Literal["freeze", "evolve", "quarantine"]
+
+
+LIST: Final = "list:"
+"""Names of traits that begin so are lists: who is on one has it as true."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ from headrace.rules.catalog import Catalog, Field, FieldType
 from headrace.rules.durations import format_duration
 from headrace.rules.model import (
     COUNTING,
+    MOST_DISTINCT,
     Ago,
     AllOf,
     AnyOf,
     Compare,
     Condition,
-    Ever,
     Function,
+    InList,
     InSegment,
     Measure,
     Not,
@@ -30,8 +31,9 @@ from headrace.rules.model import (
     Sample,
     Scalar,
     Segment,
-    Span,
+    Sequence,
     Trait,
+    Window,
     Within,
 )
 from headrace.rules.printer import print_number
@@ -54,6 +56,7 @@ OPERATORS_OF: Final[Mapping[FieldType, tuple[str, ...]]] = {
     "array<string>": ("contains", "not_contains", "contains_any", "contains_all", "exists"),
 }  # fmt: skip
 
+_VALUES: Final[tuple[FieldType, ...]] = ("string", "integer", "decimal", "boolean", "timestamp")
 FIELDS_OF: Final[Mapping[Function, tuple[FieldType, ...]]] = {
     "count": (),
     "days_active": (),
@@ -61,6 +64,9 @@ FIELDS_OF: Final[Mapping[Function, tuple[FieldType, ...]]] = {
     "avg": ("integer", "decimal"),
     "min": ("integer", "decimal", "timestamp"),
     "max": ("integer", "decimal", "timestamp"),
+    "distinct": _VALUES,
+    "first": (*_VALUES, "array<string>"),
+    "last": (*_VALUES, "array<string>"),
 }
 
 # What a value may reach, in its own unit; sums and counts stay below 10^18 units of storage.
@@ -69,7 +75,11 @@ _LIMIT: Final[Mapping[str, Decimal]] = {
     "decimal": Decimal(10**11),
     "sum of integers": Decimal(10**18),
     "sum of decimals": Decimal(10**14),
+    "distinct": Decimal(MOST_DISTINCT),
 }
+
+
+_REACHED: Final = ("integer", "distinct")  # values may be as large as these limits
 
 
 def check(rules: Rules, *, retention: int = RETENTION) -> tuple[Problem, ...]:
@@ -87,6 +97,8 @@ def check_segment(
     """Everything wrong with one segment, in the order of its text."""
     checks = _Checks(catalog, places, retention)
     found = [*checks.condition(segment.condition, ()), *checks.trials(segment)]
+    if segment.stay is not None and segment.stay.exit_when is not None:
+        found += checks.condition(segment.stay.exit_when, ("exit_when",))
     return tuple(sorted(found, key=lambda problem: (problem.place, problem.code)))
 
 
@@ -123,8 +135,12 @@ class _Checks:
                     yield from self.condition(part, (*path, index), event)
             case Not(part):
                 yield from self.condition(part, (*path, 0), event)
-            case InSegment() | Sample():
+            case InSegment() | InList() | Sample():
                 pass  # names of segments are known when all are read: see `references`
+            case Sequence(steps, window):
+                for number, step in enumerate(steps):
+                    yield from self._event(step.event, step.where, (*path, "steps", number))
+                yield from self._window(window, path)
             case Compare(subject, operator, value):
                 found: _Subject | Problem | None
                 match subject:
@@ -133,7 +149,8 @@ class _Checks:
                     case Property(name):
                         found = self._property(name, event, (*path, "property"))
                     case Measure():
-                        yield from self._parts(subject, path)
+                        yield from self._event(subject.event, subject.where, path)
+                        yield from self._window(subject.window, path)
                         found = self._measure(subject, path)
                     case _:
                         assert_never(subject)
@@ -170,23 +187,19 @@ class _Checks:
             return self.problem("HR203", message, path, hint)
         return known.properties[name]
 
-    def _parts(self, measure: Measure, path: Path) -> Iterator[Problem]:
-        """Problems of a measure's event, filter and window."""
-        if measure.event not in self.catalog.events:
-            hint = did_you_mean(measure.event, self.catalog.events)
-            message = f"unknown event {measure.event!r}"
-            yield self.problem("HR201", message, (*path, "event"), hint)
-        if measure.where is not None:
-            yield from self.condition(measure.where, (*path, "where"), measure.event)
-        match measure.window:
-            case Within(length) if length > self.retention:
-                kept = format_duration(self.retention)
-                message = f"{format_duration(length)} is longer than events are kept ({kept})"
-                yield self.problem("HR302", message, (*path, "window"), severity="warning")
-            case Within() | Span() | Ever():
-                pass
-            case _:
-                assert_never(measure.window)
+    def _event(self, event: str, where: Condition | None, path: Path) -> Iterator[Problem]:
+        """Problems of an event's name and filter."""
+        if event not in self.catalog.events:
+            hint = did_you_mean(event, self.catalog.events)
+            yield self.problem("HR201", f"unknown event {event!r}", (*path, "event"), hint)
+        if where is not None:
+            yield from self.condition(where, (*path, "where"), event)
+
+    def _window(self, window: Window, path: Path) -> Iterator[Problem]:
+        if isinstance(window, Within) and window.length > self.retention:
+            length, kept = map(format_duration, (window.length, self.retention))
+            message = f"{length} is longer than events are kept ({kept})"
+            yield self.problem("HR302", message, (*path, "window"), severity="warning")
 
     def _measure(self, measure: Measure, path: Path) -> _Subject | Problem | None:
         name, function = measure.field, measure.function
@@ -204,6 +217,8 @@ class _Checks:
             hint = f"{function} takes {' or '.join(FIELDS_OF[function])}"
             return self.problem("HR204", message, (*path, "field"), hint)
         words = f"{function} of {name!r}"
+        if function == "distinct":
+            return _Subject(words, "integer", limit=function)
         if function == "sum":
             return _Subject(words, field.type, limit=f"sum of {field.type}s")
         return _Subject(words, "decimal" if function == "avg" else field.type, limit=field.type)
@@ -266,7 +281,7 @@ class _Checks:
 
     def _number(self, subject: _Subject, constant: Decimal, path: Path) -> list[Problem]:
         limit = _LIMIT[subject.limit]
-        if abs(constant) > limit or (abs(constant) == limit and subject.limit != "integer"):
+        if abs(constant) > limit or (abs(constant) == limit and subject.limit not in _REACHED):
             message = f"{subject.words} never reaches {_written(constant)}"
             hint = f"values stay within {print_number(limit)}"
             return [self.problem("HR207", message, path, hint)]

@@ -1,47 +1,41 @@
 """Conditions as written -> conditions of the model.
 
-Each form is recognised by its head key. Forms of the language that this release does not
-evaluate are refused by name, never half understood.
+Each form is recognised by its head key.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence as AnySequence
 from decimal import Decimal
 from typing import Final, Protocol, get_args
 
-from headrace.clock import parse_instant
-from headrace.errors import Place
 from headrace.rules.durations import parse_duration
 from headrace.rules.model import (
     COUNTING,
-    DAY,
-    SECOND,
     Ago,
     AllOf,
     AnyOf,
     Compare,
     Condition,
-    Ever,
     Function,
+    InList,
     InSegment,
     Measure,
     Not,
     Operator,
     Property,
     Sample,
-    Span,
-    Subject,
     Trait,
     Value,
     Window,
-    Within,
-    default_hop,
 )
-from headrace.rules.nodes import Entry, Mapping, Node, Scalar, Sequence
+from headrace.rules.nodes import Mapping, Node, Scalar, Sequence
 from headrace.rules.reading import Reading, described
+from headrace.rules.sequences import read_sequence
 from headrace.rules.source import Path, did_you_mean
+from headrace.rules.windows import WINDOWS, is_span, read_window
 
 DEEPEST = 64
 MOST_NODES = 500
@@ -49,17 +43,16 @@ MOST_NODES = 500
 LOGIC: Final = ("all", "any", "none", "not")
 OPERATORS: Final[tuple[Operator, ...]] = get_args(Operator)
 FUNCTIONS: Final[tuple[Function, ...]] = get_args(Function)
-HEADS: Final = (*LOGIC, "did", "did_not", "event", "trait", "segment", "sample")
-
-LATER_HEADS: Final = ("sequence", "list", "sql")
-LATER_FUNCTIONS: Final = ("distinct", "first", "last")
-LATER_WINDOWS: Final = ("period",)
-WINDOWS: Final = ("within", "since", "resolution")
+HEADS: Final = (
+    *LOGIC, "did", "did_not", "event", "trait", "segment", "list", "sample", "sequence",
+)  # fmt: skip
 
 DID: Final[AnyMapping[str, tuple[Operator, Decimal]]] = {
     "did": ("gte", Decimal(1)),
     "did_not": ("eq", Decimal(0)),
 }
+
+LIST_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 _TAKES_LIST: Final = ("in", "not_in", "contains_any", "contains_all")
 _PLACEHOLDER: Final[tuple[Operator, Value]] = ("exists", True)
@@ -89,8 +82,12 @@ def read_condition(reading: Reading, node: Node, path: Path, depth: int = 1) -> 
             return _did(reading, mapping, head, path)
         case "segment":
             return _segment(reading, mapping, path)
+        case "list":
+            return _list(reading, mapping, path)
         case "sample":
             return _sample(reading, mapping, path)
+        case "sequence":
+            return read_sequence(reading, mapping, path, read_filter)
         case _:
             return _event(reading, mapping, path)
 
@@ -146,18 +143,10 @@ def _form(
         hint = "put each under one all: or any:"
         reading.problem("HR114", f"{what} has one form, not {names}", found[1].place, hint)
         return None
-    for entry in mapping:
-        if entry.key in LATER_HEADS:
-            _later(reading, entry.key, entry.place)
-            return None
     hint = next((near for e in mapping if (near := did_you_mean(e.key, heads))), "")
     expected = ", ".join(heads)
     reading.problem("HR114", f"{what} needs one of {expected}", mapping.place, hint)
     return None
-
-
-def _later(reading: Reading, name: str, place: Place) -> None:
-    reading.problem("HR190", f"{name!r} is not supported yet", place)
 
 
 def _logic(
@@ -253,6 +242,18 @@ def _segment(reading: Reading, mapping: Mapping, path: Path) -> Condition | None
     return InSegment(name) if name is not None else None
 
 
+def _list(reading: Reading, mapping: Mapping, path: Path) -> Condition | None:
+    name = _name(reading, mapping, "list", path + ("list",))
+    reading.known_keys(mapping, ("list",), "a list condition")
+    if name is None:
+        return None
+    if not LIST_NAME.fullmatch(name):
+        message = f"a list is named with A to Z, 0 to 9, _ and -, not {name!r}"
+        reading.problem("HR111", message, reading.places[path + ("list",)])
+        return None
+    return InList(name)
+
+
 def _sample(reading: Reading, mapping: Mapping, path: Path) -> Condition | None:
     reading.known_keys(mapping, ("sample",), "a sample")
     node = mapping.get("sample")
@@ -278,9 +279,9 @@ def _sample(reading: Reading, mapping: Mapping, path: Path) -> Condition | None:
 
 def _did(reading: Reading, mapping: Mapping, head: str, path: Path) -> Condition | None:
     event = _name(reading, mapping, head, path + ("event",))
-    _event_keys(reading, mapping, (head, "where", *WINDOWS, "between"), f"{head!r}")
+    reading.known_keys(mapping, (head, "where", *WINDOWS, "between"), f"{head!r}")
     for entry in mapping:
-        if entry.key == "between" and not _is_span(entry):
+        if entry.key == "between" and not is_span(entry, mapping):
             message = f"'between' takes two instants here: {head!r} is a comparison already"
             reading.problem("HR113", message, entry.value.place)
     where, window = _where_and_window(reading, mapping, path)
@@ -293,24 +294,15 @@ def _did(reading: Reading, mapping: Mapping, head: str, path: Path) -> Condition
 def _event(reading: Reading, mapping: Mapping, path: Path) -> Condition | None:
     event = _name(reading, mapping, "event", path + ("event",))
     keys = ("event", *FUNCTIONS, "where", *WINDOWS, *OPERATORS)
-    _event_keys(reading, mapping, keys, "an event condition")
+    reading.known_keys(mapping, keys, "an event condition")
     function, field = _function(reading, mapping, path)
     where, window = _where_and_window(reading, mapping, path)
-    compared = Mapping(tuple(e for e in mapping if not _is_span(e)), mapping.place)
+    compared = Mapping(tuple(e for e in mapping if not is_span(e, mapping)), mapping.place)
     operator, value = _comparison(reading, compared, path, "measure")
     if event is None or function is None:
         return None
-    subject: Subject = Measure(function, event, field, where, window)
-    return Compare(subject, operator, value)
-
-
-def _event_keys(reading: Reading, mapping: Mapping, keys: tuple[str, ...], what: str) -> None:
-    for entry in mapping:
-        if entry.key in (*LATER_FUNCTIONS, *LATER_WINDOWS):
-            _later(reading, entry.key, entry.place)
-    later = (*LATER_FUNCTIONS, *LATER_WINDOWS)
-    known = Mapping(tuple(e for e in mapping if e.key not in later), mapping.place)
-    reading.known_keys(known, keys, what)
+    zone = reading.zone if function == "days_active" else "UTC"
+    return Compare(Measure(function, event, field, where, window, zone), operator, value)
 
 
 def _function(reading: Reading, mapping: Mapping, path: Path) -> tuple[Function | None, str | None]:
@@ -320,7 +312,7 @@ def _function(reading: Reading, mapping: Mapping, path: Path) -> tuple[Function 
             names = " and ".join(repr(entry.key) for entry in found)
             message = f"one function a condition, not {names}"
             reading.problem("HR114", message, found[1].place, "put each under one all:")
-        elif not any(entry.key in LATER_FUNCTIONS for entry in mapping):
+        else:
             expected = ", ".join(
                 f"{name}: {'true' if name in COUNTING else 'FIELD'}" for name in FUNCTIONS
             )
@@ -351,76 +343,7 @@ def _where_and_window(
 ) -> tuple[Condition | None, Window]:
     node = mapping.get("where")
     where = read_filter(reading, node, path + ("where",)) if node is not None else None
-    return where, _window(reading, mapping, path + ("window",))
-
-
-def _window(reading: Reading, mapping: Mapping, path: Path) -> Window:
-    found = [e for e in mapping if e.key in ("within", "since") or _is_span(e)]
-    resolution = mapping.get("resolution")
-    if len(found) > 1:
-        names = " and ".join(repr(entry.key) for entry in found)
-        message = f"one window a condition, not {names}"
-        reading.problem("HR114", message, found[1].place, "between: [START, END] has both ends")
-        return Ever()
-    if found:
-        reading.places[path] = found[0].value.place
-    if resolution is not None and (not found or found[0].key != "within"):
-        message = "'resolution' needs a window: nothing leaves without 'within'"
-        reading.problem("HR112", message, resolution.place)
-    if not found:
-        return Ever()
-    if found[0].key == "within":
-        return _within(reading, found[0].value, resolution)
-    return _span(reading, found[0].key, found[0].value)
-
-
-def _within(reading: Reading, node: Node, resolution: Node | None) -> Window:
-    length = _duration(reading, node, "within")
-    hop = _duration(reading, resolution, "resolution") if resolution is not None else None
-    if resolution is not None and hop is not None and (hop < SECOND or DAY % hop):
-        message = f"'resolution' must divide a day, {described(resolution)} does not"
-        reading.problem("HR112", message, resolution.place)
-        return Ever()
-    return Within(length, hop or default_hop(length)) if length else Ever()
-
-
-def _span(reading: Reading, key: str, node: Node) -> Window:
-    items = node.items if isinstance(node, Sequence) else (node,)
-    if key == "between" and len(items) != 2:
-        message = f"'between' takes two instants, start and end, not {len(items)}"
-        reading.problem("HR113", message, node.place)
-        return Ever()
-    ends: list[int] = []
-    for item in items:
-        text = reading.text(item, f"{key!r}")
-        if text is None:
-            return Ever()
-        try:
-            ends.append(parse_instant(text))
-        except ValueError as error:
-            reading.problem("HR112", f"{key!r}: {error}", item.place, "or a bare date, 2026-01-31")
-            return Ever()
-    if len(ends) == 2 and ends[0] >= ends[1]:
-        message = "'between' ends before it starts: no event can lie in it"
-        reading.problem("HR112", message, node.place, "write the earlier instant first")
-        return Ever()
-    return Span(*ends)
-
-
-def _duration(reading: Reading, node: Node, what: str) -> int | None:
-    text = reading.text(node, f"{what!r}")
-    if text is None:
-        return None
-    try:
-        length = parse_duration(text)
-    except ValueError as error:
-        hint = did_you_mean(text, (f"{text} days",)) if text.isdigit() else ""
-        reading.problem("HR112", f"{what!r}: {error}", node.place, hint)
-        return None
-    if length == 0:
-        reading.problem("HR112", f"{what!r} must be longer than nothing", node.place)
-        return None
-    return length
+    return where, read_window(reading, mapping, path + ("window",))
 
 
 def _comparison(
@@ -434,7 +357,7 @@ def _comparison(
             hint = "use between: [low, high], or put each under one all:"
             message = f"one comparison a condition, not {names}"
             reading.problem("HR115", message, found[1].place, hint)
-        elif not any(entry.key in LATER_WINDOWS for entry in mapping):
+        else:
             hint = "for example gte: 1" if kind == "measure" else "for example eq: VALUE"
             message = f"a {kind} condition needs a comparison"
             reading.problem("HR115", message, mapping.place, hint)
@@ -445,17 +368,6 @@ def _comparison(
     reading.places[path + ("value",)] = node.place
     value = _value(reading, operator, node, path + ("value",))
     return (operator, value) if value is not None else _PLACEHOLDER
-
-
-def _is_span(entry: Entry) -> bool:
-    """Is this `between` a window? Of two instants it is, of two numbers a comparison."""
-    node = entry.value
-    return (
-        entry.key == "between"
-        and isinstance(node, Sequence)
-        and bool(node.items)
-        and all(isinstance(i, Scalar) and isinstance(i.value, str) for i in node.items)
-    )
 
 
 def _value(reading: Reading, operator: Operator, node: Node, path: Path) -> Value | None:
@@ -503,16 +415,3 @@ def _instant_or_ago(reading: Reading, operator: Operator, node: Node) -> Value |
         reading.problem("HR112", message, node.place, hint)
         return None
     return Ago(sign * length)
-
-
-def counts_days(condition: Condition) -> bool:
-    """Does a measure of ``condition`` ask on how many days something happened?"""
-    match condition:
-        case Compare(Measure(function="days_active")):
-            return True
-        case AllOf(parts) | AnyOf(parts):
-            return any(map(counts_days, parts))
-        case Not(part):
-            return counts_days(part)
-        case _:
-            return False

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-import zoneinfo
 from typing import Final, get_args
 
+from headrace.clock import zone, zones
 from headrace.errors import Problem
 from headrace.rules.catalog import Catalog, EventType, Field, FieldType, Mode
-from headrace.rules.conditions import counts_days, read_condition
+from headrace.rules.conditions import read_condition
 from headrace.rules.model import AllOf, Segment
 from headrace.rules.nodes import Mapping, Node, read_node
 from headrace.rules.reading import Reading, described
 from headrace.rules.source import CatalogText, Places, SegmentText, did_you_mean
+from headrace.rules.stays import read_stay
 from headrace.rules.trial_texts import read_trials
 
 API_VERSION: Final = "headrace/v1"
@@ -68,21 +69,20 @@ def _segment(reading: Reading, node: Node) -> Segment | None:
     rule = reading.mapping(spec, "'spec'") if spec is not None else None
     texts = _metadata(reading, about) if about is not None else {}
     tags = _tags(reading, about) if about is not None else ()
-    condition, timezone, refresh = None, "UTC", "continuous"
+    condition, stay, refresh = None, None, "continuous"
     if rule is not None:
-        for later in ("stay", "sql"):
-            found = rule.get(later)
-            if found is not None:
-                reading.problem("HR190", f"{later!r} is not supported yet", found.place)
+        found = rule.get("sql")
+        if found is not None:
+            reading.problem("HR190", "'sql' is not supported yet", found.place)
         reading.known_keys(rule, ("match", "timezone", "refresh", "stay", "sql"), "'spec'")
-        timezone, refresh = _timezone(reading, rule), _refresh(reading, rule)
-        if rule.get("sql") is None:
+        reading.zone, refresh = _timezone(reading, rule), _refresh(reading, rule)
+        if found is None:
             match = reading.required(rule, "match", "'spec'")
             condition = read_condition(reading, match, ()) if match is not None else None
-        if timezone != "UTC" and condition is not None and counts_days(condition):
-            place = reading.places[()]
-            message = f"'days_active' in {timezone} is not supported yet: its days are UTC's"
-            reading.problem("HR190", message, place)
+        hysteresis = rule.get("stay")
+        if hysteresis is not None:
+            stay = read_stay(reading, hysteresis)
+            reading.problem("HR190", "'stay' is not supported yet", hysteresis.place)
     tests = document.get("tests")
     return Segment(
         id=texts.get("id", ""),
@@ -92,8 +92,9 @@ def _segment(reading: Reading, node: Node) -> Segment | None:
         owner=texts.get("owner", ""),
         description=texts.get("description", ""),
         tags=tags,
-        timezone=timezone,
+        timezone=reading.zone,
         refresh=refresh,
+        stay=stay,
         tests=read_trials(reading, tests) if tests is not None else (),
     )
 
@@ -135,9 +136,9 @@ def _timezone(reading: Reading, rule: Mapping) -> str:
     if node is None or name is None:
         return "UTC"
     try:
-        zoneinfo.ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        hint = did_you_mean(name, zoneinfo.available_timezones())
+        zone(name)
+    except ValueError:
+        hint = did_you_mean(name, zones())
         reading.problem("HR117", f"unknown timezone {name!r}", node.place, hint)
         return "UTC"
     return name

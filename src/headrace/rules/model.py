@@ -13,10 +13,15 @@ from typing import Final, Literal, TypeAlias
 from headrace.clock import DAY, HOUR, MINUTE, SECOND
 from headrace.rules.trials import Trial
 
-Function = Literal["count", "sum", "avg", "min", "max", "days_active"]
+Function = Literal["count", "sum", "avg", "min", "max", "distinct", "first", "last", "days_active"]
 COUNTING: Final = ("count", "days_active")
-"""Functions of no field: they count events, or the UTC days that have one."""
+"""Functions of no field: they count events, or the days that have one."""
 
+MOST_DISTINCT: Final = 10_000
+"""Where a count of distinct values saturates."""
+
+MOST_STEPS_KEPT: Final = 256
+"""How many events a sequence looks at: the user's newest that match any of its steps."""
 
 Operator = Literal[
     "eq", "ne", "gt", "gte", "lt", "lte", "between", "in", "not_in",
@@ -48,12 +53,23 @@ class Span:
     end: int | None = None
 
 
+PeriodName = Literal["today", "this_week", "this_month", "this_year"]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From the start of the current day, week (Monday), month or year in ``zone`` on."""
+
+    name: PeriodName
+    zone: str = "UTC"
+
+
 @dataclass(frozen=True, slots=True)
 class Ever:
     """Everything a user ever did."""
 
 
-Window: TypeAlias = Within | Span | Ever
+Window: TypeAlias = Within | Span | Period | Ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +99,17 @@ class Property:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number per user: ``function`` of ``field`` over filtered ``event`` in ``window``."""
+    """One value per user: ``function`` of ``field`` over filtered ``event`` in ``window``.
+
+    ``zone`` says whose days ``days_active`` counts; elsewhere it stays UTC.
+    """
 
     function: Function
     event: str
     field: str | None = None
     where: Condition | None = None
     window: Window = Ever()
+    zone: str = "UTC"
 
 
 Subject: TypeAlias = Measure | Trait | Property
@@ -145,7 +165,49 @@ class Sample:
         return int(self.percent * 100)
 
 
-Condition: TypeAlias = Compare | InSegment | Sample | AllOf | AnyOf | Not
+@dataclass(frozen=True, slots=True)
+class InList:
+    """On an uploaded list."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An event that must happen or, ``forbidden``, must not, at its place in a sequence.
+
+    ``within`` ms is the largest gap to the step before; of a last step that is forbidden, how
+    long it must not happen.
+    """
+
+    event: str
+    where: Condition | None = None
+    within: int | None = None
+    forbidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """The steps happened in their order; the last one that is not forbidden lies in ``window``."""
+
+    steps: tuple[Step, ...]
+    window: Window = Ever()
+
+
+Leaf: TypeAlias = Compare | InSegment | InList | Sample | Sequence
+Condition: TypeAlias = Leaf | AllOf | AnyOf | Not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stay:
+    """Hysteresis: who is in stays for ``min_dwell`` ms, who left stays out for ``cooldown`` ms.
+
+    Members leave when ``exit_when`` holds; without one, when the rule does not.
+    """
+
+    exit_when: Condition | None = None
+    min_dwell: int = 0
+    cooldown: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +222,14 @@ class Segment:
     tags: tuple[str, ...] = ()
     timezone: str = "UTC"
     refresh: str = "continuous"
+    stay: Stay | None = None
     tests: tuple[Trial, ...] = ()
 
 
 __all__ = [
-    "COUNTING", "DAY", "HOUR", "MINUTE", "SECOND", "Ago", "AllOf", "AnyOf", "Compare", "Condition",
-    "Ever", "Function", "InSegment", "Measure", "Not", "Operator", "Property", "Sample", "Scalar",
-    "Segment", "Span", "Subject", "Trait", "Trial", "Value", "Window", "Within", "default_hop",
+    "COUNTING", "DAY", "HOUR", "MINUTE", "MOST_DISTINCT", "MOST_STEPS_KEPT", "SECOND", "Ago",
+    "AllOf", "AnyOf", "Compare", "Condition", "Ever", "Function", "InList", "InSegment", "Leaf",
+    "Measure", "Not", "Operator", "Period", "PeriodName", "Property", "Sample", "Scalar",
+    "Segment", "Sequence", "Span", "Stay", "Step", "Subject", "Trait", "Trial", "Value", "Window",
+    "Within", "default_hop",
 ]  # fmt: skip

@@ -21,17 +21,23 @@ from headrace.rules.model import (
     Compare,
     Condition,
     Ever,
+    InList,
     InSegment,
     Measure,
     Not,
+    Period,
     Property,
     Sample,
     Scalar,
     Segment,
+    Sequence,
     Span,
+    Stay,
+    Step,
     Trait,
     Trial,
     Value,
+    Window,
     Within,
     default_hop,
 )
@@ -112,12 +118,25 @@ def _segment(segment: Segment) -> dict[str, Tree]:
         spec["timezone"] = segment.timezone
     if segment.refresh != "continuous":
         spec["refresh"] = segment.refresh
+    if segment.stay is not None:
+        spec["stay"] = stay_tree(segment.stay)
     return {
         "apiVersion": API_VERSION,
         "kind": "Segment",
         "metadata": metadata,
         "spec": spec,
     }
+
+
+def stay_tree(stay: Stay) -> dict[str, Tree]:
+    """``stay`` as keys and values."""
+    tree: dict[str, Tree] = {}
+    if stay.exit_when is not None:
+        tree["exit_when"] = condition_tree(stay.exit_when)
+    for key, length in (("min_dwell", stay.min_dwell), ("cooldown", stay.cooldown)):
+        if length:
+            tree[key] = Bare(format_duration(length))
+    return tree
 
 
 def print_condition(condition: Condition) -> str:
@@ -140,6 +159,10 @@ def condition_tree(condition: Condition) -> dict[str, Tree]:
             return {"segment": segment}
         case Sample(percent, salt):
             return {"sample": {"percent": percent, **({"salt": salt} if salt else {})}}
+        case InList(name):
+            return {"list": name}
+        case Sequence(steps, window):
+            return {"sequence": [_step(step) for step in steps], **_window(window)}
         case Compare(subject, operator, value):
             match subject:
                 case Trait(name):
@@ -166,23 +189,38 @@ def _measure(measure: Measure, operator: str, value: Value) -> dict[str, Tree]:
         tree[measure.function] = True if measure.function in COUNTING else measure.field
     if measure.where is not None:
         tree["where"] = _where(measure.where)
-    match measure.window:
-        case Within(length, hop):
-            tree["within"] = Bare(format_duration(length))
-            if hop != default_hop(length):
-                tree["resolution"] = Bare(format_duration(hop))
-        case Span(start, end):
-            if end is None:
-                tree["since"] = Bare(format_instant(start))
-            else:
-                tree["between"] = [Bare(format_instant(one)) for one in (start, end)]
-        case Ever():
-            pass
-        case _:
-            assert_never(measure.window)
+    tree |= _window(measure.window)
     if did is None:
         tree[operator] = _value(value)
     return tree
+
+
+def _step(step: Step) -> dict[str, Tree]:
+    tree: dict[str, Tree] = {"not" if step.forbidden else "event": step.event}
+    if step.where is not None:
+        tree["where"] = _where(step.where)
+    if step.within is not None:
+        tree["within"] = Bare(format_duration(step.within))
+    return tree
+
+
+def _window(window: Window) -> dict[str, Tree]:
+    match window:
+        case Within(length, hop):
+            tree: dict[str, Tree] = {"within": Bare(format_duration(length))}
+            if hop != default_hop(length):
+                tree["resolution"] = Bare(format_duration(hop))
+            return tree
+        case Span(start, None):
+            return {"since": Bare(format_instant(start))}
+        case Span(start, int(end)):
+            return {"between": [Bare(format_instant(one)) for one in (start, end)]}
+        case Period(name, _):
+            return {"period": name}
+        case Ever():
+            return {}
+        case _:
+            raise AssertionError(window)
 
 
 def _where(condition: Condition) -> dict[str, Tree]:

@@ -15,9 +15,13 @@ LARGEST_EXPONENT = 40  # numbers beyond are compared with nothing we keep
 
 @dataclass(slots=True)
 class Reading:
-    """One pass over one text: collects problems and the places of the model's parts."""
+    """One pass over one text: collects problems and the places of the model's parts.
+
+    ``zone`` is the one whose calendar its rule goes by.
+    """
 
     file: str
+    zone: str = "UTC"
     problems: list[Problem] = field(default_factory=list)
     places: dict[Path, Place] = field(default_factory=dict)
     nodes: int = 0

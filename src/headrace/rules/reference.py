@@ -6,7 +6,8 @@ catalogs. Slow is fine, wrong is not: every other engine is held against this on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as AnySequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -16,15 +17,16 @@ from typing import Any, assert_never
 import re2
 import xxhash
 
-from headrace.clock import DAY, parse_instant
-from headrace.rules.catalog import Catalog, FieldType
+from headrace.clock import parse_instant
+from headrace.rules import model
+from headrace.rules.catalog import LIST, Catalog, FieldType
 from headrace.rules.model import (
     Ago,
     AllOf,
     AnyOf,
     Compare,
     Condition,
-    Ever,
+    InList,
     InSegment,
     Measure,
     Not,
@@ -33,11 +35,10 @@ from headrace.rules.model import (
     Sample,
     Scalar,
     Segment,
-    Span,
+    Sequence,
     Subject,
     Trait,
     Value,
-    Within,
 )
 from headrace.rules.reference_facts import (
     Fact,
@@ -47,6 +48,7 @@ from headrace.rules.reference_facts import (
     read_facts,
     ten_thousandths,
 )
+from headrace.rules.reference_measures import happened, measured, shown
 from headrace.rules.reference_people import Person, people
 
 
@@ -54,10 +56,10 @@ from headrace.rules.reference_people import Person, people
 class Leaf:
     """One leaf of a rule for one user: the value found (None: missing) and the verdict.
 
-    The value of a reference is the membership itself, that of a sample the user's number.
+    The value of a sample is the user's number; where nothing is compared, it is the verdict.
     """
 
-    condition: Compare | InSegment | Sample
+    condition: model.Leaf
     value: Any
     type: FieldType
     holds: bool
@@ -72,7 +74,7 @@ class _World:
     at: int
 
     @staticmethod
-    def of(segments: Sequence[Segment], catalog: Catalog, at: int) -> _World:
+    def of(segments: AnySequence[Segment], catalog: Catalog, at: int) -> _World:
         return _World(catalog, {segment.id: segment.condition for segment in segments}, at)
 
 
@@ -87,7 +89,7 @@ class Explanation:
 
 def reference_members(
     lines: Iterable[bytes | str],
-    segments: Sequence[Segment],
+    segments: AnySequence[Segment],
     catalog: Catalog,
     at: int,
     *,
@@ -98,7 +100,7 @@ def reference_members(
 
 
 def members_of_facts(
-    facts: Iterable[Mapping[str, Any]], segments: Sequence[Segment], catalog: Catalog, at: int
+    facts: Iterable[Mapping[str, Any]], segments: AnySequence[Segment], catalog: Catalog, at: int
 ) -> list[tuple[str, str]]:
     """As `reference_members`, of facts that a door has accepted.
 
@@ -111,7 +113,7 @@ def members_of_facts(
 
 def explain_user(
     lines: Iterable[bytes | str],
-    segments: Sequence[Segment],
+    segments: AnySequence[Segment],
     catalog: Catalog,
     at: int,
     user: str,
@@ -135,7 +137,7 @@ def explain_user(
 
 
 def _members(
-    facts: Iterable[Fact], segments: Sequence[Segment], catalog: Catalog, at: int
+    facts: Iterable[Fact], segments: AnySequence[Segment], catalog: Catalog, at: int
 ) -> list[tuple[str, str]]:
     everyone = people(facts).known
     world = _World.of(segments, catalog, at)
@@ -169,6 +171,13 @@ def _holds(condition: Condition, person: Person, world: _World) -> bool:
             return _holds(world.rules[segment], person, world)
         case Sample():
             return _number(condition, person) < condition.below
+        case InList(name):
+            return person.traits.get(LIST + name) is True
+        case Sequence():
+            return happened(
+                condition, person, world.at,
+                lambda where, fact: _passes(where, fact, world.catalog, world.at),
+            )  # fmt: skip
         case Compare(subject, operator, value):
             found, kind = _found(subject, person, world.catalog, world.at)
             return compared(found, operator, value, kind, world.at)
@@ -184,7 +193,9 @@ def _found(subject: Subject, person: Person, catalog: Catalog, at: int) -> tuple
     """What is compared, None when missing, and how to read a constant against it."""
     match subject:
         case Measure():
-            return _measured(subject, person, catalog, at)
+            return measured(
+                subject, person, catalog, at, lambda where, fact: _passes(where, fact, catalog, at)
+            )
         case Trait(name):
             return person.traits.get(name), catalog.traits[name].type
         case Property():
@@ -207,51 +218,10 @@ def _passes(where: Condition | None, fact: Fact, catalog: Catalog, at: int) -> b
         case Compare(Property(name), operator, value):
             kind = catalog.events[fact.type].properties[name].type
             return compared(fact.values.get(name), operator, value, kind, at)
-        case Compare() | InSegment() | Sample():
+        case Compare() | InSegment() | InList() | Sample() | Sequence():
             raise TypeError("a filter compares properties only")
         case _:
             assert_never(where)
-
-
-def _measured(measure: Measure, person: Person, catalog: Catalog, at: int) -> tuple[Any, FieldType]:
-    events = [
-        fact
-        for fact in person.events.get(measure.event, ())
-        if _counts(fact, measure, at) and _passes(measure.where, fact, catalog, at)
-    ]
-    if measure.function == "count":
-        return len(events), "integer"
-    if measure.function == "days_active":
-        return len({fact.ts // DAY for fact in events}), "integer"
-    assert measure.field is not None
-    kind = catalog.events[measure.event].properties[measure.field].type
-    values = [v for fact in events if (v := fact.values.get(measure.field)) is not None]
-    match measure.function:
-        case "sum":
-            return sum(values), kind
-        case "avg":
-            # Constants against an average are rounded to four places, whatever the field is.
-            scale = 1 if kind == "decimal" else 10_000
-            return (Fraction(sum(values) * scale, len(values)) if values else None), "decimal"
-        case "min":
-            return min(values, default=None), kind
-        case "max":
-            return max(values, default=None), kind
-        case _:
-            assert_never(measure.function)
-
-
-def _counts(fact: Fact, measure: Measure, at: int) -> bool:
-    """e <= t < floor(e, h) + h + W."""
-    match measure.window:
-        case Ever():
-            return fact.ts <= at
-        case Within(length, hop):
-            return fact.ts <= at < fact.ts // hop * hop + hop + length
-        case Span(start, end):
-            return start <= fact.ts <= at and (end is None or fact.ts < end)
-        case _:
-            assert_never(measure.window)
 
 
 def compared(found: Any, operator: Operator, value: Value, kind: str, at: int) -> bool:
@@ -333,28 +303,26 @@ def _pattern(pattern: str) -> Any:
     return re2.compile(pattern, options)
 
 
-def _leaves(condition: Condition) -> Iterable[Compare | InSegment | Sample]:
+def _leaves(condition: Condition) -> Iterable[model.Leaf]:
     match condition:
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
                 yield from _leaves(part)
         case Not(part):
             yield from _leaves(part)
-        case Compare() | InSegment() | Sample():
-            yield condition
         case _:
-            assert_never(condition)
+            yield condition
 
 
-def _leaf(leaf: Compare | InSegment | Sample, person: Person, world: _World) -> Leaf:
+def _leaf(leaf: model.Leaf, person: Person, world: _World) -> Leaf:
     holds = _holds(leaf, person, world)
     match leaf:
-        case InSegment():
+        case InSegment() | InList() | Sequence():
             return Leaf(leaf, holds, "boolean", holds)
         case Sample():
             return Leaf(leaf, _number(leaf, person), "integer", holds)
-    found, kind = _found(leaf.subject, person, world.catalog, world.at)
-    if kind == "decimal" and found is not None:
-        exact = Fraction(found)
-        found = Decimal(exact.numerator) / exact.denominator / 10_000
-    return Leaf(leaf, found, kind, holds)
+        case Compare(subject, _, _):
+            found, kind = _found(subject, person, world.catalog, world.at)
+            return Leaf(leaf, shown(found, kind), kind, holds)
+        case _:
+            assert_never(leaf)

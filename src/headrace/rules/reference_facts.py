@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from headrace.clock import parse_instant
-from headrace.rules.catalog import Catalog, Field
+from headrace.rules.catalog import LIST, Catalog, Field
 
 LARGEST_LINE = 256 * 1024
 DEEPEST = 32
@@ -155,6 +155,8 @@ def _values(
         if field is None and freeze:
             raise Refused("unknown-property")
         values[name] = _value(value, field) if field is not None and value is not None else None
+        if name.startswith(LIST):
+            values[name] = value is True or None
         rounds = field is not None and field.type == "decimal" and isinstance(value, Decimal)
         sent[name] = Decimal(str(values[name])) / 10_000 if rounds else value
     return values, sent

@@ -23,6 +23,13 @@ def references(condition: Condition, path: Path = ()) -> Iterator[tuple[str, Pat
             return
 
 
+def segment_references(segment: Segment) -> Iterator[tuple[str, Path]]:
+    """The segments that ``segment`` refers to, in its rule or in how its members leave."""
+    yield from references(segment.condition)
+    if segment.stay is not None and segment.stay.exit_when is not None:
+        yield from references(segment.stay.exit_when, ("exit_when",))
+
+
 def check_references(
     segments: Iterable[Segment], places: Mapping[str, Places]
 ) -> tuple[Problem, ...]:
@@ -31,7 +38,7 @@ def check_references(
     problems: list[Problem] = []
     for segment in known.values():
         where = places.get(segment.id, Places(segment.id))
-        for name, path in references(segment.condition):
+        for name, path in segment_references(segment):
             place = where.of((*path, "segment"))
             if name not in known:
                 hint = did_you_mean(name, known)
@@ -49,7 +56,7 @@ def _way(start: str, end: str, known: Mapping[str, Segment]) -> tuple[str, ...]:
     for way in ways:
         if way[-1] == end:
             return way
-        for name, _ in references(known[way[-1]].condition):
+        for name, _ in segment_references(known[way[-1]]):
             if name in known and name not in seen:
                 seen.add(name)
                 ways.append((*way, name))

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from headrace.rules.checks import OPERATORS_OF
-from headrace.rules.conditions import FUNCTIONS, LOGIC, OPERATORS
+from headrace.rules.conditions import FUNCTIONS, LIST_NAME, LOGIC, OPERATORS
 from headrace.rules.documents import API_VERSION, FIELD_TYPES, ID, MODES
 from headrace.rules.model import COUNTING
+from headrace.rules.windows import PERIODS
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -27,6 +28,13 @@ _SCALAR = {"type": ["string", "number", "boolean"]}
 _TEXT = {"type": ["string", "number", "boolean"], "description": "Read as text."}
 _SCALARS = {"type": "array", "items": _SCALAR, "minItems": 1}
 _INSTANT = {"type": ["string", "integer"], "examples": ["2026-01-31T09:00:00Z"]}
+
+_WINDOWS: Final[dict[str, Schema]] = {
+    "within": _DURATION,
+    "since": _INSTANT,
+    "period": {"enum": list(PERIODS)},
+    "resolution": _DURATION,
+}
 
 _VALUES: Final[dict[str, Schema]] = {
     "between": {**_SCALARS, "minItems": 2, "maxItems": 2, "description": "Both ends included."},
@@ -48,6 +56,7 @@ def segment_schema() -> Schema:
             "match": {"$ref": "#/$defs/condition"},
             "timezone": {"type": "string", "examples": ["Europe/Berlin"]},
             "refresh": {"const": "continuous"},
+            "stay": _stay(),
         },
         ["match"],
     )
@@ -76,6 +85,7 @@ def segment_schema() -> Schema:
             "condition": _logic("condition", _conditions()),
             "filter": _logic("filter", [_compared({"property": _TEXT}, OPERATORS)]),
             "where": {"anyOf": [{"$ref": "#/$defs/filter"}, _equalities()]},
+            "step": _step(),
             "test": _test(),
         },
     }
@@ -129,18 +139,13 @@ def _logic(name: str, leaves: list[Schema]) -> Schema:
 
 def _conditions() -> list[Schema]:
     where = {"$ref": "#/$defs/where"}
-    window = {
-        "where": where,
-        "within": _DURATION,
-        "since": _INSTANT,
-        "resolution": _DURATION,
-    }
+    window = {"where": where, **_WINDOWS}
     span = {"type": "array", "items": _INSTANT, "minItems": 2, "maxItems": 2}
-    measured = sorted({*OPERATORS_OF["decimal"], *OPERATORS_OF["timestamp"]}, key=OPERATORS.index)
+    ordered = sorted({*OPERATORS_OF["decimal"], *OPERATORS_OF["timestamp"]}, key=OPERATORS.index)
     events = [
         _compared(
             {"event": _TEXT, name: {"const": True} if name in COUNTING else _TEXT},
-            measured,
+            OPERATORS if name in ("first", "last") else ordered,
             window,
             span,
         )
@@ -149,8 +154,25 @@ def _conditions() -> list[Schema]:
     did = [_object({head: _TEXT, **window, "between": span}, [head]) for head in ("did", "did_not")]
     percent = {"type": "number", "exclusiveMinimum": 0, "maximum": 100}
     sample = _object({"percent": percent, "salt": _TEXT}, ["percent"])
-    others = [_object({"segment": _TEXT}, ["segment"]), _object({"sample": sample}, ["sample"])]
+    steps = {"type": "array", "items": {"$ref": "#/$defs/step"}, "minItems": 1}
+    others = [
+        _object({"segment": _TEXT}, ["segment"]),
+        _object({"list": {"type": "string", "pattern": f"^{LIST_NAME.pattern}$"}}, ["list"]),
+        _object({"sample": sample}, ["sample"]),
+        _object({"sequence": steps, **_WINDOWS, "between": span}, ["sequence"]),
+    ]
     return [_compared({"trait": _TEXT}, OPERATORS), *did, *events, *others]
+
+
+def _step() -> Schema:
+    more = {"where": {"$ref": "#/$defs/where"}, "within": _DURATION}
+    return {"anyOf": [_object({head: _TEXT, **more}, [head]) for head in ("event", "not")]}
+
+
+def _stay() -> Schema:
+    lengths = {"min_dwell": _DURATION, "cooldown": _DURATION}
+    body = _object({"exit_when": {"$ref": "#/$defs/condition"}, **lengths}, [])
+    return {**body, "minProperties": 1}
 
 
 def _compared(

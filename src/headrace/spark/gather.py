@@ -97,7 +97,8 @@ class Gathering:
             told = retold_facts(
                 self.spark, lake, regrouped, before=self.header.n, horizon_ms=job.horizon_ms
             )
-            again = self._identified(told)
+            # Counted when they arrived: without a sender they repeat nothing.
+            again = self._identified(told).withColumn("sent_id", F.lit(None).cast("string"))
             events = events.unionByName(again.where(F.col("type") != FORGOTTEN))
         elsewhere = F.broadcast(moved_users(self.spark, regrouped, "stays", "leaves"))
         state = given.state.join(elsewhere, "user_id", "left_anti").unionByName(

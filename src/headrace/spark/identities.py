@@ -203,10 +203,10 @@ def moved_users(spark: SparkSession, change: Regrouping, *roles: str) -> DataFra
 def retold_facts(
     spark: SparkSession, lake: Lake, change: Regrouping, *, before: int, horizon_ms: int
 ) -> DataFrame:
-    """All earlier facts sent under ids whose state begins anew, as counted: without their ids."""
+    """All earlier facts sent under ids whose state begins anew."""
     users = spark.createDataFrame(pa.table({"user_id": pa.array(change.retold, pa.string())}))
     told = lake.facts(spark, horizon_ms=horizon_ms, users=F.broadcast(users))
-    return told.where(F.col("n") < before).withColumn("event_id", F.lit(None).cast("string"))
+    return told.where(F.col("n") < before)
 
 
 def _tombstones(spark: SparkSession, change: Regrouping, secret: str) -> DataFrame:

@@ -101,6 +101,7 @@ TABLES: Mapping[TableName, Table] = {
             ("layout", INT, "how the packed columns are written"),
             ("traits", TEXT, "JSON: trait -> value and ts"),
             ("tiles", BYTES, "packed partial aggregates: slot, tile, value"),
+            ("logs", TEXT, "JSON: single events that first, last and sequences keep, by slot"),
             ("members", BYTES, "packed membership bits by version"),
             ("ids", BYTES, "packed hashes of the event ids this batch accepted"),
             ("pending", TEXT, "JSON: accepted facts ahead of now"),
@@ -171,11 +172,24 @@ class Lake:
         return f"{self.root.rstrip('/')}/{name}"
 
     def create(self, spark: SparkSession) -> None:
-        """Create what is missing; existing tables are left as they are."""
-        missing = [name for name in TABLES if not names(spark, f"{self.path(name)}/_delta_log")]
+        """Create the tables that are missing, and columns that earlier releases did not have."""
         with ThreadPoolExecutor(max_workers=len(TABLES)) as pool:
             # Each waits for Spark's planner more than for a core.
-            list(pool.map(lambda name: self._create(spark, name, TABLES[name]), missing))
+            list(pool.map(lambda name: self._complete(spark, name), TABLES))
+
+    def _complete(self, spark: SparkSession, name: TableName) -> None:
+        table = TABLES[name]
+        if not names(spark, f"{self.path(name)}/_delta_log"):
+            self._create(spark, name, table)
+            return
+        known = self.read(spark, name).columns
+        for column, kind, comment in table.columns:
+            if column not in known:
+                quoted = comment.replace("'", "\\'")
+                spark.sql(
+                    f"ALTER TABLE delta.`{self.path(name)}` ADD COLUMNS "
+                    f"(`{column}` {kind.simpleString()} COMMENT '{quoted}')"
+                )
 
     def _create(self, spark: SparkSession, name: str, table: Table) -> None:
         builder = (
