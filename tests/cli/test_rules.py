@@ -205,27 +205,6 @@ def test_a_folder_needs_a_catalog(
     assert b"there is no catalog" in capfdbinary.readouterr().out
 
 
-def test_the_shops_rules_hold_what_their_tests_say(
-    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_the_shops_rules_are_sound(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert run("validate", SHOP) == 0
-    assert run("test", SHOP) == 0
-    assert b"of 41 expectations hold" in capfdbinary.readouterr().out
-
-
-def test_an_example_that_does_not_hold_is_told(
-    rules: Path, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    file = rules / "segments" / "spender.yaml"
-    file.write_text(
-        file.read_text()
-        + "tests:\n"
-        + "  - name: a thousand is enough\n"
-        + "    events: [{user: ann, ts: 2026-01-01T00:00:00Z, type: purchase, amount: 1000}]\n"
-        + "    expect:\n"
-        + "      - {user: ann, at: 2026-01-02T00:00:00Z, member: true}\n"
-    )
-    assert run("test", rules) == 1
-    told = capfdbinary.readouterr().out.decode()
-    assert "spender.yaml:10:9: spender: a thousand is enough: ann is not a member" in told
-    assert "0 of 1 expectations hold" in told
+    assert capfdbinary.readouterr().out.decode() == "14 segments, no errors\n"

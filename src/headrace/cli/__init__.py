@@ -24,7 +24,8 @@ from headrace.errors import HeadraceError, InternalError
 # the libraries behind all of them take seconds.
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "servers": ("up", "down", "status"),
-    "rules": ("validate", "test", "evaluate"),
+    "rules": ("validate", "evaluate"),
+    "testing": ("test",),
     "catalog": ("catalog",),
     "publish": ("plan", "apply"),
     "data": ("reload",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from headrace.rules.documents import read_catalog, read_segment
 from headrace.rules.meaning.check import check_meaning
 from headrace.rules.model import Segment
 from headrace.rules.references import check_references
-from headrace.rules.source import Places, Rules
+from headrace.rules.rule_tests import check_rule_test, read_rule_test
+from headrace.rules.source import Places, Rules, RuleTest, RuleTestText
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -55,7 +57,8 @@ def load_rules(path: str | Path, *, retention: int = RETENTION) -> Rules:
         message = f"no segment under {root / 'segments'}"
         problems.append(Problem("HR304", message, Place(catalog_file), severity="warning"))
     ordered = sorted(segments.values(), key=lambda segment: segment.id)
-    found = Rules(catalog, tuple(ordered), tuple(problems), places)
+    tests = _rule_tests(root, catalog, segments, problems) if is_known else ()
+    found = Rules(catalog, tuple(ordered), tuple(problems), places, tests)
     return found if found.errors else replace(found, problems=(*problems, *check_meaning(found)))
 
 
@@ -77,6 +80,20 @@ def _catalog(root: Path, problems: list[Problem]) -> tuple[Catalog, str]:
 def _segment_files(root: Path) -> list[Path]:
     found = (root / "segments").rglob("*")
     return sorted(file for file in found if file.suffix in SUFFIXES and file.is_file())
+
+
+def _rule_tests(
+    root: Path, catalog: Catalog, segments: Collection[str], problems: list[Problem]
+) -> tuple[RuleTest, ...]:
+    tests = []
+    for file in sorted((root / "tests").rglob("*")):
+        text = _text(file, problems) if file.suffix in SUFFIXES and file.is_file() else None
+        read = read_rule_test(text, str(file)) if text is not None else RuleTestText(None)
+        problems += read.problems
+        if read.test is not None:
+            problems += check_rule_test(read.test, catalog, segments)
+            tests.append(read.test)
+    return tuple(tests)
 
 
 def _text(file: Path, problems: list[Problem]) -> str | None:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from headrace.errors import Place, Problem, RuleError
 from headrace.rules.catalog import Catalog
 from headrace.rules.model import Segment
+from headrace.rules.trials import Trial
 
 Path: TypeAlias = tuple[str | int, ...]
 """Steps into a model: part numbers of AllOf, AnyOf and Not, then names such as ``value``."""
@@ -40,6 +41,23 @@ class SegmentText:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleTest:
+    """Examples in a file of their own; each of their expectations names its segment."""
+
+    name: str
+    trials: tuple[Trial, ...]
+    places: Places
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTestText:
+    """What one text says. ``test`` may lack broken parts when there are problems."""
+
+    test: RuleTest | None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogText:
     """What one catalog text says."""
 
@@ -49,12 +67,13 @@ class CatalogText:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A catalog and its segments, by id, with all problems found."""
+    """A catalog, its segments by id, and the tests in files of their own; all problems found."""
 
     catalog: Catalog
     segments: tuple[Segment, ...] = ()
     problems: tuple[Problem, ...] = ()
     places: Mapping[str, Places] = field(default_factory=dict)
+    tests: tuple[RuleTest, ...] = ()
 
     @property
     def errors(self) -> tuple[Problem, ...]:

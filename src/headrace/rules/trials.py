@@ -1,4 +1,4 @@
-"""The examples an author writes beside a rule: what happened, and who must be a member."""
+"""The examples an author writes beside rules: what happened, and who must be a member."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ class TrialEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """Who must, or must not, be a member of the segment at an instant."""
+    """Who must, or must not, be a member at an instant: of ``segment``, or of the one beside."""
 
     user: str
     at: int
     member: bool
+    segment: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A small history and what the rule must say about it."""
+    """A small history, who is on which list, and what rules must say about it."""
 
     name: str
     events: tuple[TrialEvent, ...] = ()
     expect: tuple[Expectation, ...] = ()
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()

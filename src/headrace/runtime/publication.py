@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from headrace.clock import DAY
-from headrace.errors import OperatorError
+from headrace.errors import OperatorError, RuleError
 from headrace.messages.control import NewPlan, encode_control
 from headrace.messages.headers import TYPE_CONTROL, cloud_event
 from headrace.messages.topics import CONTROL, in_namespace
 from headrace.plan.build import build_plan
 from headrace.plan.diff import PlanDiff, diff
 from headrace.plan.model import JobParameters, Plan
+from headrace.rules.rehearsal import failed_tests
 from headrace.rules.source import Rules
 from headrace.settings import Settings
 from headrace.store import Applied, Store
@@ -48,9 +49,13 @@ def publish(
 ) -> Publication:
     """Apply ``rules``, compile all active versions and aim the streaming job at the plan.
 
-    All in one transaction: a broken rule, or a plan that cannot be built, leaves everything as it
-    was. The notice on control.v1 comes after; the job finds the plan in Postgres without it.
+    All in one transaction: a broken rule, a test of the rules that does not hold, or a plan that
+    cannot be built, leaves everything as it was. The notice on control.v1 comes after; the job
+    finds the plan in Postgres without it.
     """
+    failed = failed_tests(rules.require())
+    if failed:
+        raise RuleError(failed)
     job = job_parameters(settings)
     with store.publishing(dry_run=dry_run) as edition:
         target = edition.target(JOB)
