@@ -17,6 +17,7 @@ import typer
 from headrace.cli.event_files import STDIN, EventLines, listed_users
 from headrace.cli.invocation import Invocation, invoked
 from headrace.cli.leaves import as_json, as_text
+from headrace.cli.sarif import as_sarif
 from headrace.clock import DAY, format_instant, parse_instant
 from headrace.errors import OperatorError, Problem
 from headrace.rules.folder import load_rules
@@ -39,6 +40,7 @@ class Findings(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+    SARIF = "sarif"
 
 
 class Rows(StrEnum):
@@ -68,19 +70,22 @@ def validate(
     """Check catalog and segments; exit 1 with all problems when a rule is broken."""
     run = invoked(context)
     found = load_rules(rules, retention=run.settings.retention.events_days * DAY)
-    if output is Findings.JSON:
-        run.print_json(
-            {
-                "segments": [segment.id for segment in found.segments],
-                "problems": [_problem(problem) for problem in found.problems],
-            }
-        )
-    else:
-        for problem in found.problems:
-            _write(f"{_line(problem)}\n")
-        if not found.errors:
-            plural = "segment" if len(found.segments) == 1 else "segments"
-            _write(f"{len(found.segments)} {plural}, no errors\n")
+    match output:
+        case Findings.JSON:
+            run.print_json(
+                {
+                    "segments": [segment.id for segment in found.segments],
+                    "problems": [_problem(problem) for problem in found.problems],
+                }
+            )
+        case Findings.SARIF:
+            run.print_json(as_sarif(found.problems))
+        case Findings.TEXT:
+            for problem in found.problems:
+                _write(f"{_line(problem)}\n")
+            if not found.errors:
+                plural = "segment" if len(found.segments) == 1 else "segments"
+                _write(f"{len(found.segments)} {plural}, no errors\n")
     if found.errors:
         raise typer.Exit(1)
 
