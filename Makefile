@@ -1,9 +1,10 @@
 # make setup   .venv by uv.lock, jars by jars.lock
 # make demo    everything on this machine, with a seeded shop; FOR=90 stops after 90 s
 # make test    imports, style, types, tests
+# make properties  the property tests at length; N=10000 pairs of rules and history each
 # make airflow Airflow on loopback, for the DAGs in dags/
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test lint format bench airflow clean
+.PHONY: help setup doctor demo test properties lint format bench airflow clean
 
 HEADRACE := .venv/bin/headrace
 AIRFLOW := .airflow/venv/bin/airflow
@@ -28,6 +29,14 @@ lint: setup ## Imports, style and types
 
 test: lint $(AIRFLOW) ## Lint, then the whole suite with real servers
 	.venv/bin/pytest $(TESTS)
+
+N ?= 10000
+SEED ?= $(shell date +%s)
+
+properties: setup ## Property tests at length (N=10000 pairs of rules and history, SEED= to replay)
+	@echo "SEED=$(SEED)"
+	PROPERTIES=$(N) .venv/bin/pytest -m hypothesis --timeout=0 --hypothesis-seed=$(SEED) \
+		tests/rules tests/plan tests/engine
 
 format: setup ## Rewrite the code as ruff likes it
 	.venv/bin/ruff check --fix

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import drawn
+import properties
 from databases import drop_database, fresh_database
 from headrace.embedded import Servers, running
 from headrace.settings import Settings
@@ -19,6 +21,14 @@ from headrace.settings import Settings
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """At length, say what was looked at."""
+    if properties.EXAMPLES:
+        terminalreporter.write_sep("=", "what was drawn")
+        terminalreporter.write_line(drawn.report())
+        terminalreporter.write_line(f"never drawn: {', '.join(drawn.missing()) or 'nothing'}")
 
 
 @pytest.fixture(scope="session", autouse=True)

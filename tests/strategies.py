@@ -17,6 +17,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+import drawn
 from headrace.clock import DAY, HOUR, MINUTE, SECOND, format_instant, parse_instant
 from headrace.rules.catalog import LIST, Catalog, EventType, Field, FieldType
 from headrace.rules.model import (
@@ -122,6 +123,9 @@ class Case:
     segments: tuple[Segment, ...]
     lines: tuple[bytes, ...]
     at: int
+
+    def __post_init__(self) -> None:
+        drawn.count(self.segments)
 
 
 @st.composite

@@ -101,7 +101,7 @@ def dense(random: Random) -> Case:
             return sequence()
         if kind < 0.12:
             return InList("vip")
-        if random.random() < 0.1:
+        if kind < 0.2:
             return Sample(Decimal(random.choice((20, 50, 80))), random.choice(("", "spring")))
         if random.random() < 0.2:
             return random.choice(
@@ -205,7 +205,7 @@ class Stream:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.rows = empty_state()
-        self.n = 0
+        self.n, self.now = 0, -1
         self.history = FACTS_SCHEMA.empty_table()
         self.replayed: set[tuple[str, str]] = set()
         self.messages: list[dict[str, Any]] = []
@@ -222,7 +222,7 @@ class Stream:
         begun: Begun | None = None,
         full: bool = False,
     ) -> pa.Table:
-        self.n += 1
+        self.n, self.now = self.n + 1, now
         self.plan = plan or self.plan
         place = facts.schema.get_field_index("at")
         facts = facts.set_column(place, "at", pa.array([now] * len(facts), pa.int64()))
@@ -264,7 +264,7 @@ class Stream:
 
     def state(self) -> dict[str, tuple[Any, ...]]:
         """What must not depend on how facts were cut into batches."""
-        names = ("traits", "tiles", "logs", "members", "pending", "next_due")
+        names = ("traits", "tiles", "logs", "stays", "members", "pending", "next_due")
         return {row[0]: row[1:] for row in _both(self.latest(), "user_id", *names)}
 
 
@@ -296,3 +296,16 @@ def touch(users: AnySequence[str], ts: int) -> pa.Table:
         for user in users
     ]  # fmt: skip
     return pa.Table.from_pylist(rows, schema=FACTS_SCHEMA)
+
+
+def in_order(stream: Stream, facts: pa.Table, until: int) -> None:
+    """A batch for each instant at which something happens or somebody is due, and at ``until``."""
+    happens = sorted(set(facts["ts"].to_pylist()))
+    silence = facts.slice(0, 0)
+    now = stream.now
+    while now < until:
+        dues = [due for due in stream.latest()["next_due"].to_pylist() if due is not None]
+        following = [ts for ts in (*happens, *dues, until) if now < ts <= until]
+        now = min(following)
+        arrived = facts.filter(pc.equal(facts["ts"], now)) if now in happens else silence
+        stream.batch(arrived, now)

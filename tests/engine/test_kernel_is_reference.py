@@ -7,7 +7,7 @@ from random import Random
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.clock import DAY, HOUR
@@ -19,17 +19,10 @@ from headrace.plan.registry import MemoryRegistry
 from headrace.rules.model import Segment
 from headrace.rules.reference import reference_members
 from headrace.rules.yaml import parse_segment
+from properties import many, quick
 from rule_folders import segment
 from strategies import AT, CATALOG, Case, cases, edges, inlined
-from streams import Stream, cut, dense, facts_of, plan_of, shuffled, touch
-
-quick = settings(
-    deadline=None,  # cases are large, machines are shared
-    max_examples=40,
-    suppress_health_check=[HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-)
-many = settings(quick, max_examples=150)
+from streams import Stream, cut, dense, facts_of, in_order, plan_of, shuffled, touch
 
 
 def randoms() -> st.SearchStrategy[Random]:
@@ -50,10 +43,14 @@ def pass_time(stream: Stream, since: int, case: Case, random: Random) -> None:
             pass
 
 
+def denses() -> st.SearchStrategy[Case]:
+    """Cases that keep changing their members, without joins and deletions."""
+    return st.integers(0, 1 << 32).map(lambda seed: dense(Random(seed)))
+
+
 def histories() -> st.SearchStrategy[Case]:
-    """Odd cases, and dense ones that keep changing their members."""
-    seeds = st.integers(0, 1 << 32)
-    return st.one_of(cases(), *[seeds.map(lambda seed: dense(Random(seed)))] * 3)
+    """Odd cases, and dense ones."""
+    return st.one_of(cases(), *[denses()] * 3)
 
 
 @many
@@ -94,6 +91,16 @@ def test_any_cut_of_the_same_facts_ends_in_the_reference(
     assert stream.members() == expected
     assert sorted(stream.replayed) == expected
     assert sum(stream.counted.values()) == len(stream.history)
+
+
+@quick
+@given(denses(), randoms())
+def test_facts_and_due_instants_are_all_that_needs_looking_at(case: Case, random: Random) -> None:
+    facts = facts_of(case.lines, CATALOG, case.at)
+    stream = Stream(plan_of(case.segments, CATALOG))
+    for instant in [*instants(case, 4, random), case.at]:
+        in_order(stream, facts, instant)
+        assert stream.members() == reference_members(case.lines, case.segments, CATALOG, instant)
 
 
 @many

@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.clock import DAY, HOUR
@@ -24,6 +24,7 @@ from headrace.engine.state import CURRENT, GONE, STATE_SCHEMA
 from headrace.plan.model import Plan
 from headrace.rules.reference import reference_members
 from headrace.rules.yaml import parse_segment
+from properties import many
 from rule_folders import segment
 from strategies import AT, CATALOG, Case
 from streams import Stream, dense, plan_of, raw
@@ -135,7 +136,7 @@ def linked(random: Random) -> Case:
 
 
 @given(st.integers(0, 1 << 32))
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@many
 def test_any_cut_of_joins_and_deletions_ends_in_the_reference(seed: int) -> None:
     random = Random(seed)
     case = linked(random)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from headrace.rules.model import Segment
 from headrace.rules.reference import reference_members
 from headrace.rules.yaml import canonical, content_hash, parse_segment, print_segment
+from properties import looking
 from strategies import CATALOG, Case, cases, segments
 
-SLOW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = looking(80)
 
 
 @SLOW

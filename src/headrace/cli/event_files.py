@@ -14,6 +14,7 @@ from typing import IO, cast
 import orjson
 
 from headrace.errors import OperatorError
+from headrace.rules.catalog import LIST
 
 STDIN = "-"
 FIRST_LINES = 5  # of each reason are named, the others are counted
@@ -91,13 +92,13 @@ def opened(file: str) -> Iterator[IO[bytes]]:
 def listed_users(folder: Path) -> list[bytes]:
     """A fact for each user on a list ``NAME.csv``: listed users belong to the population.
 
-    Traits without any, at the beginning of time: they make a user known and change nothing else,
-    follow joins, and a deletion takes them along, in every engine alike.
+    A trait for each list, at the beginning of time: it follows joins, and a deletion takes it
+    along, in every engine alike.
     """
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise OperatorError(f"the lists folder {folder} {what}", code="HR903")
-    users: set[str] = set()
+    lists: dict[str, dict[str, bool]] = defaultdict(dict)
     for file in sorted(folder.glob("*.csv")):
         with opened(str(file)) as lines:
             for number, line in enumerate(lines, 1):
@@ -108,8 +109,8 @@ def listed_users(folder: Path) -> list[bytes]:
                 if len(user) > LONGEST_ID or "\0" in user:
                     raise OperatorError(f"{file}:{number}: not a user id", code="HR903")
                 if user:
-                    users.add(user)
+                    lists[user][LIST + file.stem] = True
     return [
-        orjson.dumps({"type": "traits", "user_id": user, "ts": 0, "traits": {}})
-        for user in sorted(users)
+        orjson.dumps({"type": "traits", "user_id": user, "ts": 0, "traits": on})
+        for user, on in sorted(lists.items())
     ]

@@ -39,7 +39,8 @@ from headrace.engine.state import (
     empty_state,
     packed,
 )  # fmt: skip
-from headrace.engine.tiles import Keys, Tiles, merged, most_users, stored_tiles
+from headrace.engine.stays import Stays
+from headrace.engine.tiles import Keys, merged, most_users, stored_tiles
 from headrace.engine.traits import Traits
 from headrace.engine.verdicts import Definition, Suspects, turned
 from headrace.engine.waiting import entering
@@ -110,6 +111,7 @@ class _Stood:
     traits: list[str | None]
     tiles: tuple[Words, Ints]
     log: Log
+    stays: list[str | None]
     members: Members
 
     @staticmethod
@@ -146,6 +148,7 @@ class _Stood:
             traits=[None] * (count - len(known)) + rows["traits"].to_pylist(),
             tiles=tiles,
             log=log,
+            stays=[*[None] * (count - len(known)), *_texts(rows["stays"])],
             members=Members(np.repeat(known, sizes), words),
         )
 
@@ -187,11 +190,14 @@ class _Batch:
         definition = Definition.of(code, self.diff)
         members, retired = definition.mapped(code, stood.members)
         group = Group(code, users.names, values.table, lambda: traits.now)
+        stays = Stays(code, stood.stays, self.diff.added_stays if self.diff else ())
+        stays.fill(was.table)
+        stays.step(group, values.table, now)
         suspects = Suspects.of(code, was.table, values.table, traits.changed(), users.known)
         turns = turned(code, group, members, suspects, count, definition, full=full)
         members = members.toggled(turns.users, code.version_ids[turns.rules])
         due = np.minimum(dues.due_of(windows, values), waiting.due(count))
-        due = np.minimum(due, traits.due())
+        due = np.minimum(due, np.minimum(traits.due(), stays.due(now)))
 
         fresh = arrived.take(~repeated)
         turns = turns.and_(retired)
@@ -219,13 +225,34 @@ class _Batch:
             for those in (users.owner_of_event, self._adding_owners(), suspects.users, speaking):
                 emitted[those] = True
             emitted[members.unlike(stood.members)] = True
-        return self._table(
-            np.flatnonzero(emitted), traits.texts, tiles, logs.texts(count, now), members, due,
-            waiting.texts(count), self._first_seen(stood), changes,
-            ids=self._accepted(keys, has_id & ~repeated),
-            duplicates=np.bincount(users.owner_of_event[repeated], minlength=count),
-            folded=np.bincount(fresh.owners, minlength=count),
-        )  # fmt: skip
+            told = zip(stays.texts(), stood.stays, strict=True)
+            emitted[[place for place, (new, old) in enumerate(told) if new != old]] = True
+        columns = {
+            "user_id": users.names,
+            "n": np.full(count, self.n),
+            "at": np.full(count, now),
+            "layout": np.full(count, CURRENT),
+            "traits": traits.texts,
+            "tiles": binary_column(*tiles.records(now)),
+            "logs": logs.texts(count, now),
+            "stays": stays.texts(),
+            "members": binary_column(members.words, np.bincount(members.owners, minlength=count)),
+            "ids": binary_column(*self._accepted(keys, has_id & ~repeated)),
+            "pending": waiting.texts(count),
+            "next_due": pa.array(due, pa.int64(), mask=due == NEVER),
+            "first_seen": self._first_seen(stood),
+            "changes": changes,
+            "duplicates": np.bincount(users.owner_of_event[repeated], minlength=count),
+            "folded": np.bincount(fresh.owners, minlength=count),
+        }
+        arrays = [
+            of if isinstance(of, pa.Array) else pa.array(of, field.type)
+            for field, of in ((field, columns[field.name]) for field in STATE_SCHEMA)
+        ]
+        if not emitted.all():
+            chosen = pa.array(np.flatnonzero(emitted))
+            arrays = [array.take(chosen) for array in arrays]
+        return pa.table(arrays, schema=STATE_SCHEMA)
 
     def _adding_rows(self) -> Ints:
         adds = np.isin(ints(self.state["layout"], CURRENT), ADDING)
@@ -294,37 +321,10 @@ class _Batch:
         order = np.lexsort((ids["hash"], owners))
         return ids[order], np.bincount(owners, minlength=len(self.users))
 
-    def _table(
-        self, emitted: Ints, traits: list[str | None], tiles: Tiles, logs: list[str | None],
-        members: Members, due: Ints, pending: list[str | None], first_seen: Ints,
-        changes: list[str | None], *, ids: tuple[Records, Ints], duplicates: Ints, folded: Ints,
-    ) -> pa.Table:  # fmt: skip
-        count = len(self.users)
 
-        def filled(value: int, type_: pa.DataType) -> pa.Array:
-            return pa.array(np.full(len(emitted), value), type_)
-
-        every = len(emitted) == count
-        chosen = pa.array(emitted)
-
-        def only(column: pa.Array) -> pa.Array:
-            return column if every else column.take(chosen)
-
-        columns = [
-            only(self.users.names),
-            filled(self.n, pa.int64()),
-            filled(self.now, pa.int64()),
-            filled(CURRENT, pa.int32()),
-            only(pa.array(traits, pa.string())),
-            only(binary_column(*tiles.records(self.now))),
-            only(pa.array(logs, pa.string())),
-            only(binary_column(members.words, np.bincount(members.owners, minlength=count))),
-            only(binary_column(*ids)),
-            only(pa.array(pending, pa.string())),
-            only(pa.array(due, pa.int64(), mask=due == NEVER)),
-            only(pa.array(first_seen, pa.int64())),
-            only(pa.array(changes, pa.string())),
-            only(pa.array(duplicates, pa.int32())),
-            only(pa.array(folded, pa.int32())),
-        ]
-        return pa.table(columns, schema=STATE_SCHEMA)
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
+    # Most states have none of these: a million Nones are made faster than read.
+    if column.null_count == len(column):
+        return [None] * len(column)
+    texts: list[str | None] = column.to_pylist()
+    return texts

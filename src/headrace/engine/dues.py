@@ -48,16 +48,16 @@ def due_of(windows: Windows, values: Values) -> Ints:
     return due
 
 
-def _ageing(ages: Ints, cuts: Ints, now: int) -> Ints:
+def _ageing(ages: Ints, cuts: Ints, now: int | Ints) -> Ints:
     following = np.append(cuts, NEVER)[np.searchsorted(cuts, ages, side="right")]
     never = (ages == MISSING) | (following == NEVER)
     return np.where(never, NEVER, now + np.where(never, 0, following - ages))
 
 
-def _ending(measure: Measure, row: Ints, empty: int, cuts: Ints, now: int) -> Ints:
+def _ending(measure: Measure, row: Ints, empty: int, cuts: Ints, now: int | Ints) -> Ints:
     """When the period ends nothing is left in it."""
     assert measure.period is not None
-    (end,) = period_ends(measure.period, measure.zone, np.array([now])).tolist()
+    end = period_ends(measure.period, measure.zone, np.atleast_1d(now))
     sides = np.searchsorted(cuts, row, side="right")
     return np.where(sides != np.searchsorted(cuts, empty, side="right"), end, NEVER)
 

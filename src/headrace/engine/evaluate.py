@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from headrace.engine.advance import advance
 from headrace.engine.door import admit
 from headrace.engine.identity import FORGOTTEN, apply_identities, links_of, resolve
+from headrace.engine.paths import walked
 from headrace.engine.state import EVENTS_SCHEMA, empty_state, members_of
 from headrace.plan.build import SegmentVersion, build_plan
-from headrace.plan.model import JobParameters
+from headrace.plan.model import JobParameters, Plan
 from headrace.plan.registry import MemoryRegistry
 from headrace.rules.catalog import Catalog
 from headrace.rules.model import Segment
@@ -49,11 +50,17 @@ def evaluate(
     names = {program.version_id: program.segment for program in plan.programs}
     found: list[tuple[str, str]] = []
     for group in _groups(facts):
-        state = advance(empty_state(), group, plan=plan, now=at, n=0, full=True)
+        state = state_at(group, plan=plan, at=at)
         members = members_of(state, plan)
         segments = [names[version_id] for version_id in members["version_id"].to_pylist()]
         found += zip(segments, members["user_id"].to_pylist(), strict=True)
     return sorted(found)
+
+
+def state_at(facts: pa.Table, *, plan: Plan, at: int) -> pa.Table:
+    """The states (STATE_SCHEMA) of the users of ``facts`` (FACTS_SCHEMA), told from them alone."""
+    stood = walked(facts, plan=plan, at=at) if plan.stays else empty_state()
+    return advance(stood, facts, plan=plan, now=at, n=0, full=True)
 
 
 def _read(

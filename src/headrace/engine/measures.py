@@ -66,6 +66,8 @@ def _measured(
                 (slot,) = measure.slots
                 row = _extreme(*slots[slot], window(measure, slot), measure.function)
                 table[place] = _aged(row, at) if measure.line == "age" else row
+            case "stay":
+                table[place] = 0  # stays take their step when everything else is known
             case "first" | "last" | "sequence":
                 of = due[place] = recalled(measure, log, at)
                 row = np.full(windows.tiles.form.users, code.empty[place], np.int64)

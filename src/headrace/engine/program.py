@@ -26,7 +26,7 @@ from headrace.plan.model import (
 from headrace.rules.catalog import FieldType
 from headrace.rules.model import COUNTING, AllOf, AnyOf, Compare, Condition, Not, Property
 
-EMPTY_IS_ZERO = (*COUNTING, "sum", "distinct", "sequence")
+EMPTY_IS_ZERO = (*COUNTING, "sum", "distinct", "sequence", "stay")
 
 NEVER = np.iinfo(np.int64).max
 
@@ -158,9 +158,24 @@ class Compiled:
         )
         of_traits = set(self.trait_predicates)
         self.rule_has_trait = np.array(
-            [not of_traits.isdisjoint(leaves) for leaves in self.leaves], np.bool_
+            [not of_traits.isdisjoint(self._within(leaves)) for leaves in self.leaves], np.bool_
         )
         self.type_number = {event: number for number, event in enumerate(plan.event_types)}
+
+    def _within(self, leaves: Iterable[int]) -> set[int]:
+        """``leaves``, and instead of those that look at stays what these look at."""
+        found: set[int] = set()
+        stays = {stay.measure: stay for stay in self.plan.stays}
+        for leaf in leaves:
+            stay = stays.get(int(self.measure_of[leaf]))
+            if stay is None:
+                found.add(leaf)
+                continue
+            inner: list[int] = []
+            for tree in (stay.match, *([stay.exit] if stay.exit is not None else [])):
+                self._shape(tree, inner)
+            found |= self._within(inner)
+        return found
 
     def _shape(self, tree: Tree, leaves: list[int]) -> Shape:
         if isinstance(tree, int):
@@ -227,7 +242,7 @@ class Compiled:
     def rule_measures(self) -> list[list[int]]:
         """The measures of each rule, by name."""
         return [
-            sorted({m for leaf in leaves if (m := int(self.measure_of[leaf])) >= 0})
+            sorted({m for leaf in self._within(leaves) if (m := int(self.measure_of[leaf])) >= 0})
             for leaves in self.leaves
         ]
 

@@ -35,9 +35,9 @@ from headrace.plan.model import Plan
 MOVED_SCHEMA = pa.unify_schemas([STATE_SCHEMA, MOVES_SCHEMA])
 """State rows as `families.regroup` sends them: ``user_id`` is whom the row goes to."""
 
-IDS_ONLY = ("traits", "tiles", "logs", "members", "pending", "next_due", "first_seen")
+IDS_ONLY = ("traits", "tiles", "logs", "stays", "members", "pending", "next_due", "first_seen")
 """What a row that lends only its event ids keeps silent about."""
-BEGUN_ANEW = ("traits", "tiles", "logs", "pending", "next_due", "first_seen")
+BEGUN_ANEW = ("traits", "tiles", "logs", "stays", "pending", "next_due", "first_seen")
 """What a user whose facts are told anew forgets: he still was in his segments."""
 
 

@@ -111,12 +111,13 @@ class Group:
 
     def on_all(self, rule: int) -> Bools:
         """One bit per user of the group."""
-        return self._all(self._code.plan.programs[rule].tree)
+        return self.holds(self._code.plan.programs[rule].tree)
 
-    def _all(self, tree: Tree) -> Bools:
+    def holds(self, tree: Tree) -> Bools:
+        """One bit per user of the group, for any tree over the plan's predicates."""
         if isinstance(tree, int):
             return self._cached(tree)
-        return _gate(tree, self._table.shape[1], (self._all(part) for part in tree.parts))
+        return _gate(tree, self._table.shape[1], (self.holds(part) for part in tree.parts))
 
     def _cached(self, place: int) -> Bools:
         known = self._cache.get(place)

@@ -73,6 +73,7 @@ STATE_SCHEMA = pa.schema(
         ("traits", pa.string()),
         ("tiles", pa.binary()),
         ("logs", pa.string()),
+        ("stays", pa.string()),
         ("members", pa.binary()),
         ("ids", pa.binary()),
         ("pending", pa.string()),

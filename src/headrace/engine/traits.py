@@ -110,7 +110,7 @@ class Traits:
     """The traits of a group's users before and after a batch, read no more than needed."""
 
     def __init__(
-        self, code: Compiled, old: list[str | None], at: Ints, facts: Facts, now: int
+        self, code: Compiled, old: list[str | None], at: Ints, facts: Facts, now: int | Ints
     ) -> None:
         self._code, self._old, self._at, self._now = code, old, at, now
         self.texts = list(old)
@@ -169,7 +169,7 @@ class Traits:
         return due_of(self._code, self.now, self._now, size)
 
 
-def due_of(code: Compiled, view: TraitView, now: int, size: int) -> Ints:
+def due_of(code: Compiled, view: TraitView, now: int | Ints, size: int) -> Ints:
     """The next instant after ``now`` at which a relative trait predicate may change, per user."""
     due = np.full(size, NEVER, np.int64)
     for place in relative(code):

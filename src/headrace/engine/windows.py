@@ -14,9 +14,12 @@ _Key = tuple[int, int, int, str | None, str]
 
 
 class Windows:
-    """Which records a window holds, now and when their user's row was written."""
+    """Which records a window holds, now and when their user's row was written.
 
-    def __init__(self, tiles: Tiles, logs: Logs, now: int, then: Ints) -> None:
+    ``now`` is one instant, or one for each user as ``then`` is.
+    """
+
+    def __init__(self, tiles: Tiles, logs: Logs, now: int | Ints, then: Ints) -> None:
         self.tiles, self.logs, self.now, self._then = tiles, logs, now, then
         self._slots = tiles.form.code.plan.slots
         self._now: dict[_Key, Bools | None] = {}
@@ -28,8 +31,10 @@ class Windows:
             return None
         key = self._key(measure, slot)
         if key not in self._now:
-            first = tails(measure, np.array([self.now])) // self._slots[slot].hop
-            self._now[key] = self.tiles.by_slot[slot].tiles >= first[0]
+            tiles = self.tiles.by_slot[slot]
+            firsts = tails(measure, np.atleast_1d(self.now)) // self._slots[slot].hop
+            first = firsts[0] if isinstance(self.now, int) else firsts[tiles.owners]
+            self._now[key] = tiles.tiles >= first
         return self._now[key]
 
     def former(self, measure: Measure, slot: int) -> Bools | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headrace.messages import topics
-from headrace.plan.model import Branch, JobParameters, Plan, Program, Tree, tree_out
+from headrace.plan.model import Branch, JobParameters, Plan, Program, Stay, Tree, tree_out
 from headrace.plan.registry import Registry
 from headrace.plan.sharing import Found, Leaf, Node
 from headrace.plan.text import canonical
@@ -34,8 +34,8 @@ def build_plan(
     redeploy keeps the state.
     """
     ordered = sorted(versions, key=lambda one: (one.segment.id, one.version))
-    found = Found(catalog, {one.segment.id: one.segment.condition for one in ordered})
-    trees = [found.tree(one.segment.condition) for one in ordered]
+    found = Found(catalog, {one.segment.id: one.segment for one in ordered})
+    trees = [found.segment(one.segment) for one in ordered]
     layout = found.laid_out(registry)
     ids = registry.ids("version", [f"{one.segment.id}@{one.version}" for one in ordered])
     programs = tuple(
@@ -54,6 +54,17 @@ def build_plan(
         predicates=layout.predicates,
         programs=programs,
         job=job,
+        stays=tuple(
+            Stay(
+                id_,
+                measure,
+                _indexed(held.match, layout.place),
+                None if held.exit is None else _indexed(held.exit, layout.place),
+                held.min_dwell,
+                held.cooldown,
+            )
+            for id_, measure, held in layout.stays
+        ),
     )
 
 

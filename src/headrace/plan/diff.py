@@ -16,12 +16,14 @@ class PlanDiff:
 
     ``replaced`` maps each version that ends to its successor in the same segment, or to None when
     the segment is retired; a version that means something else now (its catalog changed) maps to
-    itself. ``names`` gives segment and version of those that end.
+    itself. ``names`` gives segment and version of those that end. ``added_stays`` begin with
+    nobody in.
     """
 
     added_slots: tuple[int, ...]
     replaced: Mapping[int, int | None]
     added: tuple[int, ...]
+    added_stays: tuple[int, ...]
     names: Mapping[int, tuple[str, int]]
 
     @property
@@ -35,6 +37,7 @@ def diff(old: Plan | None, new: Plan) -> PlanDiff:
     had = {program.segment: program for program in old.programs} if old else {}
     has = {program.segment: program for program in new.programs}
     folded = {slot.id for slot in old.slots} if old else set()
+    held = {stay.id for stay in old.stays} if old else set()
     replaced: dict[int, int | None] = {}
     names: dict[int, tuple[str, int]] = {}
     for segment, program in had.items():
@@ -50,6 +53,7 @@ def diff(old: Plan | None, new: Plan) -> PlanDiff:
     return PlanDiff(
         added_slots=tuple(sorted(slot.id for slot in new.slots if slot.id not in folded)),
         replaced=replaced,
+        added_stays=tuple(sorted({stay.id for stay in new.stays} - held)),
         added=tuple(p.version_id for segment, p in has.items() if segment not in had),
         names=names,
     )
@@ -113,6 +117,8 @@ def _meaning(plan: Plan, program: Program) -> Any:
         if not isinstance(predicate, MeasureTest):
             return predicate
         measure = plan.measures[predicate.measure]
+        if measure.function == "stay":
+            return next(stay.id for stay in plan.stays if stay.measure == predicate.measure)
         slots = tuple(plan.slots[place].id for place in measure.slots)
         return dataclasses.replace(measure, name="", slots=slots), predicate.cuts
 

@@ -68,6 +68,14 @@ def _tests(plan: Plan) -> Iterator[str]:
 
 
 def _segments(plan: Plan) -> Iterator[str]:
+    if plan.stays:
+        yield "\nstays"
+    for stay in plan.stays:
+        leaving = "" if stay.exit is None else f", out when {tree_text(stay.exit)}"
+        dwell = f", for {_length(stay.min_dwell)} at least" if stay.min_dwell else ""
+        pause = f", not again for {_length(stay.cooldown)}" if stay.cooldown else ""
+        name = plan.measures[stay.measure].name
+        yield f"  {name}: in when {tree_text(stay.match)}{leaving}{dwell}{pause}"
     if plan.programs:
         yield "\nsegments"
     for program in plan.programs:
@@ -100,7 +108,9 @@ def predicate_text(plan: Plan, predicate: Predicate) -> str:
     match predicate:
         case MeasureTest(measure, cuts):
             of = plan.measures[measure]
-            if of.test is not None or of.links:  # they say all by their names
+            if (
+                of.test is not None or of.links or of.function == "stay"
+            ):  # they say all by their names
                 return of.name
             name = f"age of {of.name}" if of.line == "age" else of.name
             return f"{name} {cuts_text(cuts, of.line)}"

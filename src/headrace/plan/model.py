@@ -93,11 +93,11 @@ class Measure:
     ``zone``. ``line`` says what the integers mean: ``decimal`` counts ten-thousandths, ``average``
     is twice the floor of ten-thousandths (plus one when inexact), ``age`` is now minus an instant.
     With a ``test`` it is 1 where the value passes; a sequence, by its ``links``, is 1 once it
-    happened.
+    happened; of a stay, which has no slots, it is 1 for those who are in.
     """
 
     name: str
-    function: Function | Literal["sequence"]
+    function: Function | Literal["sequence", "stay"]
     slots: tuple[int, ...]
     length: int
     line: Line
@@ -158,6 +158,21 @@ Tree: TypeAlias = int | Branch
 
 
 @dataclass(frozen=True, slots=True)
+class Stay:
+    """Hysteresis around ``match``: what the measure of that place holds from batch to batch.
+
+    State rows name it by ``id``. Without ``exit`` members leave when ``match`` does not hold.
+    """
+
+    id: int
+    measure: int
+    match: Tree
+    exit: Tree | None
+    min_dwell: int
+    cooldown: int
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """One version of a segment; ``version_id`` is its bit in the members column."""
 
@@ -196,6 +211,8 @@ class Plan:
     predicates: tuple[Predicate, ...]
     programs: tuple[Program, ...]
     job: JobParameters
+    stays: tuple[Stay, ...] = ()
+    """Each after those it refers to."""
 
     def to_json(self) -> str:
         """Canonical text: equal plans give equal bytes."""
@@ -235,7 +252,9 @@ def _parsed(source: str) -> Plan:
 
 
 def _plan_out(plan: Plan) -> dict[str, Any]:
+    stays = {"stays": [_stay_out(stay) for stay in plan.stays]} if plan.stays else {}
     return {
+        **stays,
         "format": FORMAT,
         "catalog": text.catalog_out(plan.catalog),
         "event_types": plan.event_types,
@@ -296,6 +315,7 @@ def _plan_in(value: Mapping[str, Any]) -> Plan:
             for part in value["programs"]
         ),
         job=JobParameters(**value["job"]),
+        stays=tuple(_stay_in(part) for part in value.get("stays", ())),
     )
 
 
@@ -305,6 +325,16 @@ def _measure_in(value: Mapping[str, Any]) -> Measure:
     if test is not None:
         test = Test(test["type"], test["operator"], text.value_in(test["value"]))
     return Measure(**{**value, "slots": tuple(value["slots"]), "test": test, "links": links})
+
+
+def _stay_out(stay: Stay) -> dict[str, Any]:
+    leaving = None if stay.exit is None else tree_out(stay.exit)
+    return {**asdict(stay), "match": tree_out(stay.match), "exit": leaving}
+
+
+def _stay_in(value: Mapping[str, Any]) -> Stay:
+    leaving = None if value["exit"] is None else tree_in(value["exit"])
+    return Stay(**{**value, "match": tree_in(value["match"]), "exit": leaving})
 
 
 def _predicate_out(predicate: Predicate) -> dict[str, Any]:

@@ -52,6 +52,7 @@ from headrace.rules.model import (
     Period,
     Property,
     Sample,
+    Segment,
     Sequence,
     Span,
     Trait,
@@ -159,6 +160,14 @@ class _Window:
         name = "".join(words)
         return name if self.test is None else test_text(name, self.test.operator, self.test.value)
 
+    def placed(self, slots: tuple[int, ...]) -> Measure:
+        """The plan's measure, over slots in their places."""
+        zone = self.period.zone if self.period else self.zone
+        return Measure(
+            self.name, self.function, slots, self.length, self.line, self.hop,
+            self.period.name if self.period else None, zone, self.test, self.links,
+        )  # fmt: skip
+
     def _subjects(self) -> Iterator[str]:
         if not self.links:
             yield _subject(self.bases[0])
@@ -174,10 +183,44 @@ def _subject(base: _BaseKey) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Hysteresis of a segment on its way into a plan."""
+
+    segment: str
+    match: Node
+    exit: Node | None
+    min_dwell: int
+    cooldown: int
+
+    @property
+    def name(self) -> str:
+        return f"stay({self.segment})"
+
+    @property
+    def line(self) -> Line:
+        return "integer"
+
+    @property
+    def slots(self) -> list[_SlotKey]:
+        return []
+
+    @property
+    def content(self) -> str:
+        """Everything it says, as text."""
+        leaving = "" if self.exit is None else _node_text(self.exit)
+        lengths = [str(self.min_dwell), str(self.cooldown)]
+        return canonical([self.segment, _node_text(self.match), leaving, *lengths])
+
+    def placed(self, slots: tuple[int, ...]) -> Measure:
+        """The plan's measure."""
+        return Measure(self.name, "stay", slots, 0, self.line)
+
+
+@dataclass(frozen=True, slots=True)
 class _Test:
     """A `MeasureTest` before measures have places."""
 
-    window: _Window
+    window: _Window | Held
     cuts: tuple[int, ...]
 
 
@@ -195,6 +238,7 @@ class Layout:
     measures: tuple[Measure, ...]
     predicates: tuple[Predicate, ...]
     place: dict[Leaf, int]
+    stays: tuple[tuple[int, int, Held], ...]  # id, place of the measure, what it says
 
 
 @dataclass(slots=True)
@@ -202,8 +246,22 @@ class Found:
     """The distinct leaves met so far, by content. ``rules`` are what references stand for."""
 
     catalog: Catalog
-    rules: Mapping[str, Condition]
+    rules: Mapping[str, Segment]
     leaves: dict[Leaf, None] = field(default_factory=dict)
+    stays: dict[str, Held] = field(default_factory=dict)
+
+    def segment(self, segment: Segment) -> Node:
+        """What says who is in ``segment``."""
+        stay = segment.stay
+        if stay is None:
+            return self.tree(segment.condition)
+        held = self.stays.get(segment.id)
+        if held is None:
+            leaving = None if stay.exit_when is None else self.tree(stay.exit_when)
+            match = self.tree(segment.condition)
+            held = Held(segment.id, match, leaving, stay.min_dwell, stay.cooldown)
+            self.stays[segment.id] = held  # after those it refers to
+        return self._leaf(_Test(held, (1,)), False)
 
     def tree(self, condition: Condition) -> Node:
         """A condition over leaves; what it looks at is now among them."""
@@ -215,7 +273,7 @@ class Found:
             case Compare(Trait(name), operator, value):
                 return self._trait(name, condition)
             case InSegment(segment):
-                return self.tree(_known(self.rules, segment, "segment"))
+                return self.segment(_known(self.rules, segment, "segment"))
             case InList(name):
                 return self._leaf(ValueTest(LIST + name, "boolean", "eq", True), False)
             case Sequence():
@@ -319,6 +377,7 @@ class Found:
         measure_place = {one: place for place, one in enumerate(measures)}
         placed = [(self._placed(leaf, measure_place), leaf) for leaf in self.leaves]
         placed.sort(key=lambda pair: _predicate_key(pair[0]))
+        stay_ids = registry.ids("stay", [_digest(one.content) for one in self.stays.values()])
         return Layout(
             filters=tuple(filters),
             bases=tuple(self._base(key, filters) for key in base_keys),
@@ -333,23 +392,13 @@ class Found:
                 )
                 for id_, (of, accumulator, hop, keep) in by_id
             ),
-            measures=tuple(
-                Measure(
-                    one.name,
-                    one.function,
-                    tuple(slots[k] for k in one.slots),
-                    one.length,
-                    one.line,
-                    one.hop,
-                    one.period.name if one.period else None,
-                    one.period.zone if one.period else one.zone,
-                    one.test,
-                    one.links,
-                )
-                for one in measures
-            ),
+            measures=tuple(one.placed(tuple(slots[key] for key in one.slots)) for one in measures),
             predicates=tuple(predicate for predicate, _ in placed),
             place={leaf: place for place, (_, leaf) in enumerate(placed)},
+            stays=tuple(
+                (id_, measure_place[held], held)
+                for id_, held in zip(stay_ids, self.stays.values(), strict=True)
+            ),
         )
 
     def _base(self, key: _BaseKey, filters: AnySequence[Condition]) -> Base:
@@ -363,7 +412,7 @@ class Found:
             end=span.end if span else None,
         )
 
-    def _placed(self, leaf: Leaf, places: dict[_Window, int]) -> Predicate:
+    def _placed(self, leaf: Leaf, places: Mapping[_Window | Held, int]) -> Predicate:
         return MeasureTest(places[leaf.window], leaf.cuts) if isinstance(leaf, _Test) else leaf
 
     def _slot_text(self, key: _SlotKey) -> str:
@@ -414,6 +463,15 @@ def _predicate_key(predicate: Predicate) -> tuple[int, str, int, tuple[int, ...]
             return 2, trait, 0, (), canonical([type_, operator, value_out(value)])
         case _:
             assert_never(predicate)
+
+
+def _node_text(node: Node) -> str:
+    if isinstance(node, tuple):
+        kind, parts = node
+        return canonical([kind, *map(_node_text, parts)])
+    if isinstance(node, _Test):
+        return canonical([node.window.name, node.window.line, *node.cuts])
+    return canonical(_predicate_key(node))
 
 
 def _digest(text: str) -> str:

@@ -80,9 +80,7 @@ def _segment(reading: Reading, node: Node) -> Segment | None:
             match = reading.required(rule, "match", "'spec'")
             condition = read_condition(reading, match, ()) if match is not None else None
         hysteresis = rule.get("stay")
-        if hysteresis is not None:
-            stay = read_stay(reading, hysteresis)
-            reading.problem("HR190", "'stay' is not supported yet", hysteresis.place)
+        stay = read_stay(reading, hysteresis) if hysteresis is not None else None
     tests = document.get("tests")
     return Segment(
         id=texts.get("id", ""),

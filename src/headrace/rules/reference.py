@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as AnySequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -50,6 +50,7 @@ from headrace.rules.reference_facts import (
 )
 from headrace.rules.reference_measures import happened, measured, shown
 from headrace.rules.reference_people import Person, people
+from headrace.rules.reference_stays import instants, turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,12 @@ class _World:
     """What a rule is judged in: the catalog, the other rules, the instant."""
 
     catalog: Catalog
-    rules: Mapping[str, Condition]
+    rules: Mapping[str, Segment]
     at: int
 
     @staticmethod
     def of(segments: AnySequence[Segment], catalog: Catalog, at: int) -> _World:
-        return _World(catalog, {segment.id: segment.condition for segment in segments}, at)
+        return _World(catalog, {segment.id: segment for segment in segments}, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,8 @@ def explain_user(
     return [
         Explanation(
             segment.id,
-            _holds(segment.condition, person, world),
-            tuple(_leaf(leaf, person, world) for leaf in _leaves(segment.condition)),
+            _is_member(segment, person, world),
+            tuple(_leaf(leaf, person, world) for part in _parts(segment) for leaf in _leaves(part)),
         )
         for segment in segments
     ]
@@ -145,7 +146,7 @@ def _members(
         (segment.id, user)
         for segment in segments
         for user, person in everyone.items()
-        if _holds(segment.condition, person, world)
+        if _is_member(segment, person, world)
     )
 
 
@@ -159,6 +160,43 @@ def _as_line(fact: Mapping[str, Any]) -> dict[str, Any]:
     return {**line, "traits" if fact["type"] == "traits" else "properties": properties}
 
 
+def _is_member(segment: Segment, person: Person, world: _World) -> bool:
+    if segment.stay is None:
+        return _holds(segment.condition, person, world)
+    return len(_turns(segment, person, world)) % 2 == 1
+
+
+def _turns(segment: Segment, person: Person, world: _World) -> list[int]:
+    """When the person entered and left, in turns; nothing for a segment without a stay."""
+    if segment.stay is None:
+        return []
+
+    def holds(condition: Condition, instant: int) -> bool:
+        return _holds(condition, person.at(instant), replace(world, at=instant))
+
+    leaves = list(_closure(segment, world))
+    steps = set(instants(leaves, person, world.at))
+    for leaf in leaves:
+        if isinstance(leaf, InSegment):
+            steps.update(_turns(world.rules[leaf.segment], person, world))
+    return turns(segment.stay, segment.condition, steps, world.at, holds)
+
+
+def _parts(segment: Segment) -> list[Condition]:
+    """The conditions of a segment: who is in, and who leaves."""
+    leaving = segment.stay.exit_when if segment.stay is not None else None
+    return [segment.condition, *([leaving] if leaving is not None else [])]
+
+
+def _closure(segment: Segment, world: _World) -> Iterable[model.Leaf]:
+    """Every leaf that ``segment`` rests on, through the segments it refers to."""
+    for part in _parts(segment):
+        for leaf in _leaves(part):
+            yield leaf
+            if isinstance(leaf, InSegment):
+                yield from _closure(world.rules[leaf.segment], world)
+
+
 def _holds(condition: Condition, person: Person, world: _World) -> bool:
     match condition:
         case AllOf(parts):
@@ -168,7 +206,7 @@ def _holds(condition: Condition, person: Person, world: _World) -> bool:
         case Not(part):
             return not _holds(part, person, world)
         case InSegment(segment):
-            return _holds(world.rules[segment], person, world)
+            return _is_member(world.rules[segment], person, world)
         case Sample():
             return _number(condition, person) < condition.below
         case InList(name):

@@ -15,8 +15,29 @@ class Person:
     """What one user is and did."""
 
     id: str
+    facts: list[Fact] = field(default_factory=list)
     traits: dict[str, Any] = field(default_factory=dict)
     events: dict[str, list[Fact]] = field(default_factory=lambda: defaultdict(list))
+
+    @staticmethod
+    def of(user: str, facts: Iterable[Fact]) -> Person:
+        """The person whom ``facts`` make."""
+        person = Person(user, list(facts))
+        latest: dict[str, tuple[int, bytes]] = {}
+        for fact in person.facts:
+            if fact.type != "traits":
+                person.events[fact.type].append(fact)
+                continue
+            for name, value in fact.values.items():
+                rank = (fact.ts, canonical(fact.sent[name]))
+                if rank > latest.get(name, (-1, b"")):
+                    latest[name] = rank
+                    person.traits[name] = value
+        return person
+
+    def at(self, instant: int) -> Person:
+        """The person as known then."""
+        return Person.of(self.id, [fact for fact in self.facts if fact.ts <= instant])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +57,11 @@ def people(facts: Iterable[Fact]) -> People:
     kept = _without_repeats(facts)
     forgotten, links = _deletions(kept)
     names = _canonical_ids(links)
-    found: dict[str, Person] = {}
-    latest: dict[tuple[str, str], tuple[int, bytes]] = {}
+    known: dict[str, list[Fact]] = defaultdict(list)
     for fact in kept:
-        if fact.type in ("alias", "delete") or fact.ts <= forgotten.get(fact.user, -1):
-            continue
-        user = names.get(fact.user, fact.user)
-        person = found.setdefault(user, Person(user))
-        if fact.type != "traits":
-            person.events[fact.type].append(fact)
-            continue
-        for name, value in fact.values.items():
-            rank = (fact.ts, canonical(fact.sent[name]))
-            if rank > latest.get((user, name), (-1, b"")):
-                latest[user, name] = rank
-                person.traits[name] = value
-    return People(found, names)
+        if fact.type not in ("alias", "delete") and fact.ts > forgotten.get(fact.user, -1):
+            known[names.get(fact.user, fact.user)].append(fact)
+    return People({user: Person.of(user, of) for user, of in known.items()}, names)
 
 
 def _without_repeats(facts: Iterable[Fact]) -> list[Fact]:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from headrace.engine.advance import advance
+from headrace.engine.evaluate import state_at
 from headrace.engine.identity import (
     FORGOTTEN,
     LINKS,
@@ -19,7 +19,7 @@ from headrace.engine.identity import (
     links_of,
     resolve,
 )
-from headrace.engine.state import empty_state, members_of
+from headrace.engine.state import members_of
 from headrace.plan.model import Plan
 from headrace.spark.fold import user_hash
 from headrace.spark.intake import parsed
@@ -77,7 +77,7 @@ def evaluate_facts(facts: DataFrame, *, plan: Plan, at: int) -> DataFrame:
         parts = list(batches)
         if parts:
             happened = pa.Table.from_batches(parts)
-            state = advance(empty_state(), happened, plan=plan, now=at, n=0, full=True)
+            state = state_at(happened, plan=plan, at=at)
             yield from named_members(state, plan).to_batches()
 
     return rows.repartitionById(groups, F.pmod(user_hash(), F.lit(groups)).cast("int")).mapInArrow(

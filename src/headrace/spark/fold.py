@@ -23,7 +23,7 @@ from headrace.spark.tables import Lake
 EVENT_COLUMNS = ["sent_id", "event_id", "type", "ts", "properties", "partition", "offset", "at"]
 STATE = (
     "user_id string, n bigint, at bigint, layout int, traits string, tiles binary, logs string,"
-    " members binary, ids binary, pending string, next_due bigint, first_seen bigint,"
+    " stays string, members binary, ids binary, pending string, next_due bigint, first_seen bigint,"
     " changes string, duplicates int, folded int"
 )
 STATE_COLUMNS = [field.split()[0] for field in STATE.split(",")]

@@ -31,7 +31,17 @@ SETTINGS: Mapping[str, str] = {
         f"spark.hadoop.parquet.enable.dictionary#{column}": "false"
         for column in (
             *("event_id", "user_id", "properties", "ts", "offset", "raw"),
-            *("traits", "tiles", "logs", "members", "ids", "pending", "changes", "next_due"),
+            *(
+                "traits",
+                "tiles",
+                "logs",
+                "stays",
+                "members",
+                "ids",
+                "pending",
+                "changes",
+                "next_due",
+            ),
             *("id", "measures"),
         )
     },

@@ -102,6 +102,7 @@ TABLES: Mapping[TableName, Table] = {
             ("traits", TEXT, "JSON: trait -> value and ts"),
             ("tiles", BYTES, "packed partial aggregates: slot, tile, value"),
             ("logs", TEXT, "JSON: single events that first, last and sequences keep, by slot"),
+            ("stays", TEXT, "JSON: stay -> in or out, and since when"),
             ("members", BYTES, "packed membership bits by version"),
             ("ids", BYTES, "packed hashes of the event ids this batch accepted"),
             ("pending", TEXT, "JSON: accepted facts ahead of now"),
