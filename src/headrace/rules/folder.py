@@ -1,4 +1,4 @@
-"""A folder of rules: ``catalog.yaml`` beside ``segments/``, in YAML or JSON."""
+"""A folder of rules: ``catalog.yaml`` beside ``segments/``; YAML or JSON, segments SQL too."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from headrace.rules.meaning.check import check_meaning
 from headrace.rules.model import Segment
 from headrace.rules.references import check_references
 from headrace.rules.rule_tests import check_rule_test, read_rule_test
-from headrace.rules.source import Places, Rules, RuleTest, RuleTestText
+from headrace.rules.source import Places, Rules, RuleTest, RuleTestText, SegmentText
 
 SUFFIXES = (".yaml", ".yml", ".json")
+SQL = ".sql"
 
 
 def load_rules(path: str | Path, *, retention: int = RETENTION) -> Rules:
@@ -38,7 +39,7 @@ def load_rules(path: str | Path, *, retention: int = RETENTION) -> Rules:
         text = _text(file, problems)
         if text is None:
             continue
-        read = read_segment(text, str(file))
+        read = read_rule(text, str(file))
         problems += read.problems
         if read.segment is None:
             continue
@@ -62,6 +63,16 @@ def load_rules(path: str | Path, *, retention: int = RETENTION) -> Rules:
     return found if found.errors else replace(found, problems=(*problems, *check_meaning(found)))
 
 
+def read_rule(text: str, file: str) -> SegmentText:
+    """The segment in ``text``, in the spelling that the name of ``file`` tells."""
+    if not file.endswith(SQL):
+        return read_segment(text, file)
+    # The parser takes a quarter of a second to import: folders without SQL do without it.
+    from headrace.rules.sql import read_sql
+
+    return read_sql(text, file)
+
+
 def _catalog(root: Path, problems: list[Problem]) -> tuple[Catalog, str]:
     for suffix in SUFFIXES:
         file = root / f"catalog{suffix}"
@@ -79,7 +90,7 @@ def _catalog(root: Path, problems: list[Problem]) -> tuple[Catalog, str]:
 
 def _segment_files(root: Path) -> list[Path]:
     found = (root / "segments").rglob("*")
-    return sorted(file for file in found if file.suffix in SUFFIXES and file.is_file())
+    return sorted(file for file in found if file.suffix in (*SUFFIXES, SQL) and file.is_file())
 
 
 def _rule_tests(
