@@ -35,6 +35,9 @@ FIRST = {
     "silent": "{did_not: purchase, within: 7 days}",
     "germans": "{all: [{trait: country, eq: DE}, {did: page_view, within: 40 days}]}",
     "browsing": "{did: page_view, within: 10 seconds, resolution: 1s}",
+    "curious": "{event: page_view, distinct: page, within: 30 days, gte: 3}",
+    "went_on": "{sequence: [{event: page_view}, {event: purchase, within: 1 day}]}",
+    "only_looks": "{did: page_view}\n  stay: {exit_when: {did: purchase}}",
 }
 SECOND = {
     **FIRST,
@@ -48,6 +51,9 @@ THIRD = {
     "searched": "{event: search, count: true, where: {query: shoes}, gte: 1}",
     "half_of_them": "{all: [{segment: searched}, {sample: {percent: 50, salt: spring}}]}",
     "searched_twice": "{event: search, count: true, where: {query: shoes}, gte: 2}",
+    "last_sought": "{event: search, last: query, eq: shoes}",
+    "sought_in_vain": "{sequence: [{event: search}, {not: purchase, within: 1 minute}]}",
+    "this_year": "{did: search, period: this_year}\n  timezone: Asia/Kathmandu",
 }
 
 
