@@ -26,6 +26,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "servers": ("up", "down", "status"),
     "rules": ("validate", "evaluate"),
     "testing": ("test",),
+    "spelling": ("convert", "fmt"),
     "catalog": ("catalog",),
     "publish": ("plan", "apply"),
     "data": ("reload",),

@@ -73,6 +73,15 @@ def read_rule(text: str, file: str) -> SegmentText:
     return read_sql(text, file)
 
 
+def catalog_near(file: Path) -> Catalog:
+    """The catalog of the folder that ``file``, a segment, lies in; an empty one if it is broken."""
+    above = file.absolute().parents
+    root = next((folder.parent for folder in above if folder.name == "segments"), above[0])
+    problems: list[Problem] = []
+    catalog, _ = _catalog(root, problems)
+    return Catalog() if problems else catalog
+
+
 def _catalog(root: Path, problems: list[Problem]) -> tuple[Catalog, str]:
     for suffix in SUFFIXES:
         file = root / f"catalog{suffix}"
