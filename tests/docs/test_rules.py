@@ -8,8 +8,10 @@ from typing import get_args
 
 import pytest
 
+from headrace.rules.checks import check_segment
 from headrace.rules.folder import load_rules
 from headrace.rules.model import Function, Operator
+from headrace.rules.sql import print_sql, read_sql
 from rule_folders import write_rules
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +21,7 @@ SHOWN = [
     for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     for line in block.splitlines()
 ]
+STATEMENTS = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_all_of_them_pass_the_checks_together(tmp_path: Path) -> None:
@@ -31,6 +34,15 @@ def test_all_of_them_pass_the_checks_together(tmp_path: Path) -> None:
     found = load_rules(folder)
     assert not [str(problem) for problem in found.problems if problem.severity == "error"]
     assert len(found.segments) == len(SHOWN) + 1 > 20
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_statements_are_canonical(statement: str) -> None:
+    catalog = load_rules(ROOT / "rules").catalog
+    read = read_sql(statement)
+    assert read.segment is not None and not read.problems
+    assert not check_segment(read.segment, catalog, read.places)
+    assert print_sql(read.segment, catalog) == statement
 
 
 @pytest.mark.parametrize("word", [*get_args(Function), *get_args(Operator)])
