@@ -18,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.rules.codes import CODES
+from headrace.rules.folder import load_rules
 from headrace.rules.sql import print_sql, read_sql
+from rule_folders import write_rules
 from strategies import segments
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "sql"
@@ -139,6 +141,17 @@ def test_64_levels_and_1000_values_are_fine(statement: str) -> None:
 
 def _deeper(frames: int, statement: str) -> list[str]:
     return _deeper(frames - 1, statement) if frames else told(statement)
+
+
+def test_what_is_refused_hurts_nobody_later(tmp_path: Path) -> None:
+    folder = write_rules(tmp_path, {"good": "{did: purchase}"})
+    for number, statement in enumerate(HOSTILE.values()):
+        text = f"-- id: r{number}\n{statement}"
+        (folder / "segments" / f"r{number}.sql").write_text(text)
+    rules = load_rules(folder)
+    assert "good" in {segment.id for segment in rules.segments}
+    files = {Path(problem.place.file).stem for problem in rules.errors}
+    assert files >= {f"r{number}" for number in range(len(HOSTILE))}
 
 
 WORDS = re.findall(

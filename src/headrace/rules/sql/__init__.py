@@ -24,7 +24,11 @@ def read_sql(text: str, file: str = "<text>") -> SegmentText:
     if not is_readable(draft):
         return SegmentText(None, Places(file), in_order(draft.problems))
     with room_to_recurse():
-        return _read(draft)
+        try:
+            return _read(draft)
+        except RecursionError:
+            draft.problem("HR400", "nested too deep", draft.place(0))
+            return SegmentText(None, Places(file), in_order(draft.problems))
 
 
 def _read(draft: Draft) -> SegmentText:
@@ -33,12 +37,14 @@ def _read(draft: Draft) -> SegmentText:
     segment, places = header.segment, header.places
     condition = read_query(draft, tree) if tree is not None else None
     if tree is not None and condition is not None:
-        segment = replace(segment, condition=condition)
-        places = {(): draft.place_of(tree), **places, **draft.places(condition)}
-        too_much = beyond(segment)
-        if too_much:
+        whole = replace(segment, condition=condition)
+        too_much = beyond(whole)
+        if too_much:  # nor shall anybody after us go through it
             message = f"{too_much}, once NULL is written out"
             draft.problem("HR400", message, draft.place_of(tree))
+        else:
+            segment = whole
+            places = {(): draft.place_of(tree), **places, **draft.places(condition)}
     return SegmentText(segment, Places(draft.file, places), in_order(draft.problems))
 
 

@@ -83,15 +83,6 @@ def is_readable(draft: Draft) -> bool:
     return odd is None
 
 
-def parse(draft: Draft) -> exp.Expr | None:
-    """The tree of the one statement in ``draft``, of known nodes alone; None when refused."""
-    try:
-        return _parsed(draft)
-    except RecursionError:
-        draft.problem("HR400", "nested too deep", draft.place(0), f"{DEEPEST} levels are allowed")
-        return None
-
-
 @contextmanager
 def room_to_recurse() -> Iterator[None]:
     """Frames enough for the deepest statement allowed, however deep the caller stands."""
@@ -115,7 +106,8 @@ def _is_odd(text: str, offset: int) -> bool:
     return is_hidden or character in _TURNING
 
 
-def _parsed(draft: Draft) -> exp.Expr | None:
+def parse(draft: Draft) -> exp.Expr | None:
+    """The tree of the one statement in ``draft``, of known nodes alone; None when refused."""
     try:
         tokens = tokens_of(draft.text)
     except TokenError:
