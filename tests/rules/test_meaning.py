@@ -10,7 +10,7 @@ from headrace.clock import HOUR
 from headrace.errors import Problem
 from headrace.rules.documents import read_segment
 from headrace.rules.meaning.check import check_meaning
-from headrace.rules.model import Condition, Stay
+from headrace.rules.model import AllOf, Condition, InSegment, Segment, Stay
 from headrace.rules.source import Rules
 from rule_folders import segment
 from strategies import CATALOG
@@ -427,3 +427,19 @@ def test_wide_conditions_are_left_alone() -> None:
         f"{{all: [{{trait: age, eq: {n}}}, {{trait: score, eq: {n}}}]}}" for n in range(65)
     )
     assert told(f"{{all: [{{any: [{ways}]}}, {{trait: country, eq: DE}}]}}") == ()
+
+
+def test_deep_conditions_and_long_chains_of_references_are_no_trouble() -> None:
+    deep = "{not: " * 64 + "{MATCH}" + "}" * 64
+    matches = ["{did: login}", *(f"{{segment: {name}}}" for name in "abcde")]
+    assert not told(*(deep.replace("{MATCH}", match) for match in matches[:1]))
+    told(*(deep.replace("{MATCH}", match) for match in matches))
+    segments = [
+        Segment(
+            id=f"s{number:04d}",
+            condition=AllOf((InSegment(f"s{number + 1:04d}"), condition("{trait: age, gt: 3}"))),
+        )
+        for number in range(1_500)
+    ]
+    segments.append(Segment(id="s1500", condition=condition("{did: login}")))
+    check_meaning(Rules(CATALOG, tuple(segments)))

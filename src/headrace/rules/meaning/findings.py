@@ -59,6 +59,7 @@ class _Walk:
     reasoning: Reasoning
     places: Places
     problems: list[Problem] = field(default_factory=list)
+    families: dict[Path, frozenset[tuple[str, ...]]] = field(default_factory=dict)
 
     def tell(self, code: str, message: str, part: _Part, hint: str = "") -> None:
         self.problems.append(
@@ -126,31 +127,50 @@ class _Walk:
     def _tell_useless(self, group: _Group, parts: list[_Part]) -> None:
         kept = list(parts)
         for one in reversed(parts):  # of two that say the same, the later is told
-            others = [other for other in kept if other is not one]
+            others = self._around(one, kept, group.event)
             if core := group.core([one.signed(not group.is_all)], others):
-                kept = others
+                kept = [other for other in kept if other is not one]
                 if group.is_all:
                     message = f"{one.quoted} adds nothing: it follows from {_listed(core, 'and')}"
                 else:
                     message = f"{one.quoted} adds nothing beside {_listed(core, 'or')}"
                 self.tell("HR312", message, one, "leave it out")
         for one in kept if group.is_all else ():
-            others = [other for other in kept if other is not one]
-            for way in _ways(one):
+            others = self._around(one, kept, group.event)
+            for way in _ways(one) if others else ():
                 core = group.core([way.signed()], others)
                 if core and not self.reasoning.is_impossible([way.signed()], group.event):
                     message = f"{way.quoted} never holds here, beside {_listed(core, 'and')}"
                     self.tell("HR310", message, way)
 
+    def _around(self, one: _Part, parts: Sequence[_Part], event: str) -> list[_Part]:
+        """The other ``parts`` that have to do with ``one``, directly or through others."""
+        waiting = {id(part): self._families(part, event) for part in parts if part is not one}
+        seen = set(self._families(one, event))
+        found: set[int] = set()
+        grows = True
+        while grows:
+            near = {key for key, families in waiting.items() if seen & families}
+            found |= near
+            seen.update(*(waiting.pop(key) for key in near))
+            grows = bool(near)
+        return [part for part in parts if id(part) in found]
+
     def _are_related(self, parts: Sequence[_Part], event: str) -> bool:
         """Do two of ``parts`` look at the same things? Else nothing follows from the others."""
         seen: set[tuple[str, ...]] = set()
         for part in parts:
-            mine = self.reasoning.families(part.condition, event)
+            mine = self._families(part, event)
             if seen & mine:
                 return True
             seen |= mine
         return False
+
+    def _families(self, part: _Part, event: str) -> frozenset[tuple[str, ...]]:
+        known = self.families.get(part.path)
+        if known is None:
+            known = self.families[part.path] = self.reasoning.families(part.condition, event)
+        return known
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from headrace.rules.meaning.numbers import FAR, Numbers
+from headrace.rules.meaning.numbers import FAR, MISSING, Numbers
 from headrace.rules.meaning.quantities import UNITS, Quantity, State
 from headrace.rules.meaning.windows import is_inside
 from headrace.rules.model import COUNTING, Condition, Function, Measure, Sequence, Trait
@@ -27,14 +27,17 @@ class Link:
     kind: Literal["some", "at most", "at least"]
     narrow: Quantity
     wide: Quantity
+    nothing: State = MISSING
+    something: State = MISSING
+    """The value of ``narrow`` when there is none, and those of ``wide`` when there are some."""
 
     def applied(self, narrow: State, wide: State) -> tuple[State, State]:
         """What is left of both sets of values."""
         if self.kind == "some":
-            if _met(narrow, self.narrow.none).is_empty:
-                wide = _met(wide, self.wide.some)
-            if _met(wide, self.wide.some).is_empty:
-                narrow = _met(narrow, self.narrow.none)
+            if narrow.is_apart(self.nothing):  # type: ignore[arg-type]  # one quantity, one line
+                wide = _met(wide, self.something)
+            if wide.is_apart(self.something):  # type: ignore[arg-type]
+                narrow = _met(narrow, self.nothing)
             return narrow, wide
         assert isinstance(narrow, Numbers) and isinstance(wide, Numbers)
         if not narrow.ranges or not wide.ranges:
@@ -56,7 +59,7 @@ def links(narrow: Quantity, wide: Quantity, implies: Implies) -> Iterator[Link]:
     """Everything that the value of ``narrow`` always says about that of ``wide``."""
     match narrow.of, wide.of:
         case (Trait(name), Trait(other)) if name == other:
-            yield Link("some", narrow, wide)  # one trait, as an instant and as an age
+            yield _some(narrow, wide)  # one trait, as an instant and as an age
         case (Measure() as few, Measure() as many):
             if _is_inside(few, many, implies):
                 yield from _measures(narrow, few, wide, many)
@@ -69,10 +72,10 @@ def links(narrow: Quantity, wide: Quantity, implies: Implies) -> Iterator[Link]:
                 if not step.forbidden and step.event == event
             ]
             if any(_is_inside(one, many, implies) for one in (ended, *happened)):
-                yield Link("some", narrow, wide)
+                yield _some(narrow, wide)
         case (Sequence(steps, window), Sequence(other_steps, other_window)):
             if steps == other_steps and is_inside(window, other_window):
-                yield Link("some", narrow, wide)
+                yield _some(narrow, wide)
 
 
 def _is_inside(few: Measure, many: Measure, implies: Implies) -> bool:
@@ -87,7 +90,7 @@ def _measures(narrow: Quantity, few: Measure, wide: Quantity, many: Measure) -> 
     """``few`` looks at some of the events of ``many``."""
     same_field = few.field == many.field
     if many.function in COUNTING or (same_field and many.function != "sum"):
-        yield Link("some", narrow, wide)
+        yield _some(narrow, wide)
     match few.function, many.function:
         case ("count" | "days_active" | "distinct", "count"):
             yield Link("at most", narrow, wide)
@@ -98,6 +101,10 @@ def _measures(narrow: Quantity, few: Measure, wide: Quantity, many: Measure) -> 
         case (one, "min" | "max" as extreme) if one in _VALUED and same_field:
             if narrow.line == wide.line or (narrow.line in UNITS and wide.line in UNITS):
                 yield Link("at least" if extreme == "min" else "at most", narrow, wide)
+
+
+def _some(narrow: Quantity, wide: Quantity) -> Link:
+    return Link("some", narrow, wide, narrow.none, wide.some)
 
 
 def _floor(end: int, unit: int, other: int) -> int:

@@ -36,6 +36,10 @@ class Numbers:
 
     def meet(self, other: Numbers) -> Numbers:
         """The values in both."""
+        if len(self.ranges) == 1 == len(other.ranges):  # nearly always
+            (low, high), (other_low, other_high) = self.ranges[0], other.ranges[0]
+            low, high = max(low, other_low), min(high, other_high)
+            return Numbers(((low, high),) if low <= high else (), self.missing and other.missing)
         found: list[Range] = []
         mine, others = 0, 0
         while mine < len(self.ranges) and others < len(other.ranges):
@@ -48,6 +52,15 @@ class Numbers:
             else:
                 others += 1
         return Numbers(tuple(found), self.missing and other.missing)
+
+    def is_apart(self, other: Numbers) -> bool:
+        """Is no value in both?"""
+        if self.missing and other.missing:
+            return False
+        if len(self.ranges) == 1 == len(other.ranges):
+            (low, high), (other_low, other_high) = self.ranges[0], other.ranges[0]
+            return low > other_high or other_low > high
+        return self.meet(other).is_empty
 
     def join(self, other: Numbers) -> Numbers:
         """The values in either."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from headrace.errors import Problem
 from headrace.rules.meaning.quantities import State
@@ -18,6 +19,12 @@ from headrace.rules.meaning.reasoning import (
 from headrace.rules.model import Segment
 from headrace.rules.references import segment_references
 from headrace.rules.source import Places
+
+MOST_TOLD: Final = 3
+MOST_CLAUSES: Final = 12
+"""Ways to fail of a segment that may turn out to hold others; most have one for each part."""
+MOST_RELATED: Final = 120
+"""Quantities of one event that are held against each other: the work grows with the square."""
 
 
 def check_overlaps(
@@ -49,7 +56,7 @@ def check_overlaps(
             continue
         if not is_transparent(segment):
             continue
-        around = {
+        around = [
             other
             for other in wider.get(segment.id, ())
             if other not in first
@@ -58,8 +65,8 @@ def check_overlaps(
             # Who refers to a segment knows that the two overlap.
             and other not in reached[segment.id]
             and segment.id not in reached[other]
-        }
-        nearest = sorted(around - {far for near in around for far in wider.get(near, ())})
+        ]
+        nearest = _nearest(around, wider)
         if nearest:
             yield Problem(
                 "HR315",
@@ -70,10 +77,22 @@ def check_overlaps(
             )
 
 
+def _nearest(around: Sequence[str], wider: Mapping[str, set[str]]) -> list[str]:
+    """Segments of ``around`` that hold no other of it, as many as are told."""
+    nearest: list[str] = []
+    # What others of them hold has fewer around itself than these.
+    for name in sorted(around, key=lambda one: (-len(wider.get(one, ())), one)):
+        if not any(name in wider.get(near, ()) for near in nearest):
+            nearest.append(name)
+        if len(nearest) > MOST_TOLD:
+            break
+    return sorted(nearest)
+
+
 def _listed(names: Sequence[str]) -> str:
-    shown = [repr(name) for name in names]
-    if len(shown) > 3:
-        shown = [*shown[:2], f"{len(shown) - 2} more"]
+    shown = [repr(name) for name in names[:MOST_TOLD]]
+    if len(names) > MOST_TOLD:
+        return f"{', '.join(shown)} and others"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
@@ -119,8 +138,9 @@ def _wider(segments: Sequence[Segment], reasoning: Reasoning) -> dict[str, set[s
         except TooWide:
             continue
         known = [one for way in ways if (one := reasoning.narrowed(way)) is not None]
-        clauses = [one for one in failing if reasoning.narrowed(one) is not None]
-        if not known or not clauses:
+        is_asked = len(failing) <= MOST_CLAUSES
+        clauses = [one for one in failing if is_asked and reasoning.narrowed(one) is not None]
+        if not known or (is_asked and not clauses):
             continue  # never or always: told as such
         demands[segment.id] = _Demands(len(clauses), known)
         for place, clause in enumerate(clauses):
@@ -150,15 +170,25 @@ def _covered(
     related: Mapping[tuple[str, ...], list[int]],
 ) -> dict[str, set[int]]:
     """The clauses of each segment that ``way`` rules out."""
-    families = {family for number in way for family in reasoning.quantities[number].families}
-    numbers = {number for family in families for number in related.get(family, ())}
     covered: dict[str, set[int]] = defaultdict(set)
-    for number in numbers:
-        state = reasoning.implied(way, number)
-        if state is None:
-            continue
+
+    def cover(number: int, state: State) -> None:
         for failing, clauses in asked[number].items():
-            if state.meet(failing).is_empty:  # type: ignore[arg-type]  # one quantity, one line
+            if state.is_apart(failing):  # type: ignore[arg-type]  # one quantity, one line
                 for other, place in clauses:
                     covered[other].add(place)
+
+    near: dict[tuple[str, ...], Alternative] = defaultdict(dict)
+    for number, state in way.items():
+        if number in asked:
+            cover(number, state)
+        for family in reasoning.quantities[number].families:
+            near[family][number] = state
+    for family, beside in near.items():
+        others = related.get(family, ())
+        for number in others if len(others) <= MOST_RELATED else ():
+            if number not in way:
+                found = reasoning.implied(beside, number)
+                if found is not None:
+                    cover(number, found)
     return covered

@@ -33,11 +33,19 @@ MOST_RELATED: Final = 40
 """Quantities of one event that are held against each other in one alternative."""
 MOST_FILTERS: Final = 150
 """Filters of one event that are held against each other: the work grows with the square."""
-DEEPEST_REFERENCE: Final = 8
+DEEPEST_REFERENCE: Final = 4
 
 Signed: TypeAlias = tuple[Condition, bool]
 """A condition that holds, or one that does not."""
 Alternative: TypeAlias = dict[int, State]
+
+
+_Key: TypeAlias = tuple[int | str | bool, ...]
+"""Conditions are known again by identity, which is why what is kept holds them too: hashing whole
+trees took most of the time."""
+
+
+_NO_FAMILY: Final[frozenset[tuple[str, ...]]] = frozenset()
 
 
 class TooWide(Exception):
@@ -51,11 +59,17 @@ class Reasoning:
     catalog: Catalog
     rules: Mapping[str, Segment] = field(default_factory=dict)
     quantities: list[Quantity] = field(default_factory=list)
+    _domains: list[State] = field(default_factory=list)
     _numbers: dict[Quantity, int] = field(default_factory=dict)
-    _readings: dict[tuple[Leaf, str], tuple[int, Reading] | Condition] = field(default_factory=dict)
+    _readings: dict[_Key, tuple[Leaf, tuple[int, Reading] | Condition]] = field(
+        default_factory=dict
+    )
+    _alternatives: dict[_Key, tuple[Condition, list[Alternative] | None]] = field(
+        default_factory=dict
+    )
     _links: dict[tuple[int, int], tuple[Link, ...]] = field(default_factory=dict)
     _filters: dict[str, dict[Condition, Condition]] = field(default_factory=dict)
-    _reached: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
+    _families: dict[str, frozenset[tuple[str, ...]]] = field(default_factory=dict)
     _implied: dict[tuple[str, Condition | None, Condition], bool] = field(default_factory=dict)
 
     def is_impossible(self, parts: Iterable[Signed], event: str = "") -> bool:
@@ -76,6 +90,20 @@ class Reasoning:
         References are looked into ``depth`` deep, then they are taken for anything.
         """
         condition, holds = part
+        key = (id(condition), holds, event, depth)
+        known = self._alternatives.get(key)
+        if known is None:
+            try:
+                known = condition, self._split(part, event, depth)
+            except (TooWide, RecursionError):  # of references, each 64 levels deep
+                known = condition, None
+            self._alternatives[key] = known
+        if known[1] is None:
+            raise TooWide
+        return known[1]
+
+    def _split(self, part: Signed, event: str, depth: int) -> list[Alternative]:
+        condition, holds = part
         match condition:
             case Not(inner):
                 return self.alternatives((inner, not holds), event, depth)
@@ -95,18 +123,19 @@ class Reasoning:
 
     def read(self, leaf: Leaf, event: str = "") -> tuple[int, Reading] | Condition:
         """The number of the quantity of ``leaf`` and what the leaf says of it."""
-        found = self._readings.get((leaf, event))
-        if found is None:
+        known = self._readings.get((id(leaf), event))
+        if known is None:
             read = read_leaf(self._plain(leaf), self.catalog, event)
             found = (self.number(read.quantity), read) if isinstance(read, Reading) else read
-            self._readings[leaf, event] = found
-        return found
+            known = self._readings[id(leaf), event] = leaf, found
+        return known[1]
 
     def number(self, quantity: Quantity) -> int:
         """The place of ``quantity`` among all met so far."""
         found = self._numbers.setdefault(quantity, len(self.quantities))
         if found == len(self.quantities):
             self.quantities.append(quantity)
+            self._domains.append(quantity.domain)
         return found
 
     def narrowed(self, alternative: Alternative) -> Alternative | None:
@@ -134,8 +163,7 @@ class Reasoning:
         """
         if number in alternative:
             return alternative[number]
-        mine = self.quantities[number]
-        domain = state = mine.domain
+        domain = state = self._domains[number]
         for other, its in alternative.items():
             for link in self.links(other, number):
                 _, state = link.applied(its, state)
@@ -143,21 +171,30 @@ class Reasoning:
                 state, _ = link.applied(state, its)
         return None if state == domain else state
 
-    def families(self, condition: Condition, event: str = "") -> set[tuple[str, ...]]:
-        """What the leaves of ``condition`` depend on."""
+    def families(self, condition: Condition, event: str = "") -> frozenset[tuple[str, ...]]:
+        """What the leaves of ``condition`` depend on, those of segments it refers to included."""
+        found = self._own_families(condition, event)
+        seen: set[str] = set()
+        for _ in range(DEEPEST_REFERENCE):
+            names = {name for kind, name, *_ in found if kind == "segment"} - seen
+            seen |= names
+            for name in names & self.rules.keys():
+                if name not in self._families:
+                    self._families[name] = self._own_families(self.rules[name].condition, "")
+                found = found | self._families[name]
+        return found
+
+    def _own_families(self, condition: Condition, event: str) -> frozenset[tuple[str, ...]]:
         match condition:
             case AllOf(parts) | AnyOf(parts):
-                return set().union(*(self.families(part, event) for part in parts))
+                return _NO_FAMILY.union(*(self._own_families(part, event) for part in parts))
             case Not(part):
-                return self.families(part, event)
-            case InSegment(name) if name in self.rules:
-                # What is in there may be looked into.
-                return {("segment", name)} | self._families_of(name)
+                return self._own_families(part, event)
             case _:
                 read = self.read(condition, event)
                 if not isinstance(read, tuple):
-                    return self.families(read, event)
-                return set(read[1].quantity.families)
+                    return self._own_families(read, event)
+                return frozenset(read[1].quantity.families)
 
     def links(self, narrow: int, wide: int) -> tuple[Link, ...]:
         """What the one quantity says about the other."""
@@ -166,13 +203,6 @@ class Reasoning:
             quantities = self.quantities[narrow], self.quantities[wide]
             known = tuple(links(*quantities, self._filter_implies))
             self._links[narrow, wide] = known
-        return known
-
-    def _families_of(self, name: str) -> set[tuple[str, ...]]:
-        known = self._reached.get(name)
-        if known is None:
-            self._reached[name] = set()  # a reference back, which other checks refuse
-            known = self._reached[name] = self.families(self.rules[name].condition)
         return known
 
     def _is_impossible(self, parts: Sequence[Signed], event: str, depth: int) -> bool:
@@ -233,13 +263,35 @@ class Reasoning:
 
 def _product(found: Iterable[list[Alternative]]) -> list[Alternative]:
     """Every way to take one alternative of each list, without the impossible ones."""
-    taken: list[Alternative] = [{}]
-    for alternatives in sorted(found, key=len):
+    settled: Alternative = {}
+    open_ = list(found)
+    while open_:
+        # What is settled rules out alternatives, and a list with one left is settled too.
+        left = [[one for one in some if _is_possible(settled, one)] for some in open_]
+        open_ = [some for some in left if len(some) != 1]
+        if not all(open_):
+            return []
+        if len(open_) == len(left):
+            break
+        for (only,) in (some for some in left if len(some) == 1):
+            both = _met(settled, only)
+            if both is None:
+                return []
+            settled = both
+    taken = [settled]
+    for alternatives in sorted(open_, key=len):
         pairs = itertools.product(taken, alternatives)
         taken = [both for one, other in pairs if (both := _met(one, other)) is not None]
         if len(taken) > MOST_ALTERNATIVES:
             raise TooWide
     return taken
+
+
+def _is_possible(one: Alternative, other: Alternative) -> bool:
+    return not any(
+        number in one and one[number].is_apart(state)  # type: ignore[arg-type]
+        for number, state in other.items()
+    )
 
 
 def _met(one: Alternative, other: Alternative) -> Alternative | None:

@@ -42,6 +42,10 @@ class Texts:
         """The values in both."""
         return Texts(self.yes | other.yes, self.no | other.no, self.is_list)
 
+    def is_apart(self, other: Texts) -> bool:
+        """Is no value in both?"""
+        return self.meet(other).is_empty
+
 
 EXISTS: Final = Said("exists", ())
 
