@@ -17,7 +17,7 @@ from headrace.engine.changes import messages
 from headrace.engine.fold import Folded, folded
 from headrace.engine.group import Users, fact_rows, facts_of, input_rows, ints, users_of
 from headrace.engine.logs import Log, Logs, stored_logs
-from headrace.engine.measures import measured
+from headrace.engine.measures import formerly, measured
 from headrace.engine.members import Members
 from headrace.engine.program import NEVER, Compiled, compiled
 from headrace.engine.reasons import CAUSES, explained
@@ -183,7 +183,7 @@ class _Batch:
         tiles = merged(form, stood.tiles, self._added(form, found))
         logs = Logs.of(code, stood.log, [found.log, *self._added_logs()])
         windows = Windows(tiles, logs, now, stood.at)
-        was, values = measured(windows, stood.at)
+        was, values = formerly(windows, stood.at), measured(windows)
         traits = Traits(code, stood.traits, stood.at, counting, now)
 
         causes = self._causes()

@@ -223,7 +223,7 @@ def compare(column: Column, type_: FieldType, operator: Operator, value: Value) 
     return passes
 
 
-def on_line(values: Ints, cuts: Sequence[int]) -> Bools:
+def on_line(values: npt.NDArray[np.integer[Any]], cuts: Sequence[int]) -> Bools:
     """Where an odd number of ``cuts`` is at or below the value."""
     inside: Bools
     if len(cuts) == 1:

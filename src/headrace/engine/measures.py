@@ -35,15 +35,16 @@ class Values:
     due: Mapping[int, Recalled] = field(default_factory=dict)
 
 
-def measured(windows: Windows, then: Ints) -> tuple[Values, Values]:
-    """All measures of the plan: as they were at ``then`` (one instant per user), and now."""
-    tiles = windows.tiles.by_slot
-    before = [(of, of.before) for of in tiles]
-    after = [(of, of.values) for of in tiles]
-    return (
-        _measured(windows, before, windows.logs.before, windows.former, then),
-        _measured(windows, after, windows.logs.now, windows.current, windows.now),
-    )
+def measured(windows: Windows) -> Values:
+    """All measures of the plan now."""
+    after = [(of, of.values) for of in windows.tiles.by_slot]
+    return _measured(windows, after, windows.logs.now, windows.current, windows.now)
+
+
+def formerly(windows: Windows, then: Ints) -> Values:
+    """All measures as they were before the batch, at one instant per user."""
+    before = [(of, of.before) for of in windows.tiles.by_slot]
+    return _measured(windows, before, windows.logs.before, windows.former, then)
 
 
 def _measured(

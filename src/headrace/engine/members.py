@@ -27,6 +27,16 @@ class Members:
         found: Bools = (self._keys[places] == keys) & (bit == 1)
         return found
 
+    def pairs(self) -> tuple[Ints, Ints]:
+        """Every membership: users, and the versions they are members of."""
+        users, versions = [], []
+        for bit in range(BLOCK):
+            rows = np.flatnonzero(self._bits >> np.uint64(bit) & np.uint64(1))
+            keys = self._keys[rows].astype(np.int64)
+            users.append(keys >> 16)
+            versions.append((keys & 0xFFFF) * BLOCK + bit)
+        return np.concatenate(users), np.concatenate(versions)
+
     def of(self, version_id: int) -> Ints:
         """The users that are members of a version."""
         block, bit = divmod(version_id, BLOCK)

@@ -75,7 +75,7 @@ class _Walk:
         nothing = np.empty(0, np.uint64), np.empty(0, np.int64)
         tiles = merged(form, nothing, (found.keys, found.values))
         windows = Windows(tiles, Logs.of(self._code, {}, [found.log]), now, now)
-        _, values = measured(windows, now)
+        values = measured(windows)
         traits = Traits(self._code, [None] * len(users), now, facts, now)
         names = self._names.take(pa.array(users))
         group = Group(self._code, names, values.table, lambda: traits.now)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.engine.columns import on_line
@@ -13,6 +15,11 @@ from headrace.engine.sample import sampled
 from headrace.engine.state import Bools, Ints
 from headrace.engine.traits import TraitView
 from headrace.plan.model import MeasureTest, SampleTest, Tree
+
+FEW = 64
+"""Up to so many cuts at once are compared; of more, each value is first ranked among them."""
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 CACHED = 1_000
 """Predicates whose bits a full evaluation keeps: 20 MB for a group of 20,000 users."""
@@ -113,6 +120,31 @@ class Group:
         """One bit per user of the group."""
         return self.holds(self._code.plan.programs[rule].tree)
 
+    def packed(self, predicates: Ints, users: slice) -> Bytes:
+        """The answers of ``predicates`` for some of the users, eight a byte, a row each."""
+        table = np.empty((len(predicates), -(-(users.stop - users.start) // 8)), np.uint8)
+        by_measure: dict[int, list[int]] = {}
+        for row, measure in enumerate(self._code.measure_of[predicates].tolist()):
+            by_measure.setdefault(measure, []).append(row)
+        for row in by_measure.pop(-1, ()):
+            table[row] = np.packbits(self._cached(int(predicates[row]))[users])
+        for measure, rows in by_measure.items():
+            of = [self._cuts(int(predicates[row])) for row in rows]
+            cuts = np.array(sorted({cut for some in of for cut in some}), np.int64)
+            reached = _reached(self._table[measure, users], cuts)
+            places = {cut: place for place, cut in enumerate(cuts.tolist())}
+            for row, some in zip(rows, of, strict=True):
+                # Where an odd number of cuts is reached.
+                table[row] = 0
+                for cut in some:
+                    table[row] ^= reached[places[cut]]
+        return table
+
+    def _cuts(self, place: int) -> tuple[int, ...]:
+        predicate = self._code.plan.predicates[place]
+        assert isinstance(predicate, MeasureTest)
+        return predicate.cuts
+
     def holds(self, tree: Tree) -> Bools:
         """One bit per user of the group, for any tree over the plan's predicates."""
         if isinstance(tree, int):
@@ -136,6 +168,20 @@ class Group:
                 return sampled(self._names, test)
             case _:
                 return self._traits().holds(place)
+
+
+def _reached(values: Ints, cuts: Ints) -> Bytes:
+    """Where values are at or above each cut, eight a byte, a row each."""
+    rows = np.empty((len(cuts), -(-len(values) // 8)), np.uint8)
+    if len(cuts) <= FEW:
+        for row, cut in enumerate(cuts.tolist()):
+            rows[row] = np.packbits(values >= cut)
+        return rows
+    ranks = np.searchsorted(cuts, values, side="right").astype(np.uint16)
+    for start in range(0, len(cuts), FEW):
+        some = np.arange(start, min(start + FEW, len(cuts)), dtype=np.uint16)[:, None]
+        rows[start : start + FEW] = np.packbits(ranks > some, axis=1)
+    return rows
 
 
 def _gate(gate: Gate | Tree, size: int, parts: Iterator[Bools]) -> Bools:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headrace.engine.bits import unlike
 from headrace.engine.changes import Ended
 from headrace.engine.members import Members
 from headrace.engine.program import Compiled
@@ -132,17 +133,12 @@ def turned(
 
 def _judged(code: Compiled, group: Group, members: Members, size: int, rules: Ints) -> Turns:
     """The turns of ``rules``, each evaluated for everyone."""
-    users: list[Ints] = []
-    entered: list[Bools] = [np.empty(0, np.bool_)]
-    for rule in rules.tolist():
-        holds = group.on_all(rule)
-        turn = holds.copy()
-        turn[members.of(int(code.version_ids[rule]))] ^= True
-        those = np.flatnonzero(turn)
-        users.append(those)
-        entered.append(holds[those])
-    of = np.repeat(rules, [len(those) for those in users])
-    return Turns(joined(users), of, np.concatenate(entered))
+    users, those, entered = [], [], [np.empty(0, np.bool_)]
+    for some_users, some_rules, holds in unlike(code, group, members, size, rules):
+        users.append(some_users)
+        those.append(some_rules)
+        entered.append(holds)
+    return Turns(joined(users), joined(those), np.concatenate(entered))
 
 
 def joined(parts: list[Ints]) -> Ints:
