@@ -12,6 +12,7 @@ from headrace.rules.documents import read_segment
 from headrace.rules.meaning.check import check_meaning
 from headrace.rules.model import AllOf, Condition, InSegment, Segment, Stay
 from headrace.rules.source import Rules
+from headrace.rules.sql import read_sql
 from rule_folders import segment
 from strategies import CATALOG
 
@@ -443,3 +444,13 @@ def test_deep_conditions_and_long_chains_of_references_are_no_trouble() -> None:
     ]
     segments.append(Segment(id="s1500", condition=condition("{did: login}")))
     check_meaning(Rules(CATALOG, tuple(segments)))
+
+
+def test_what_sql_means_tacitly_is_not_held_against_its_author() -> None:
+    query = "SELECT user_id FROM profiles WHERE country <> 'DE' AND country LIKE 'F%'"
+    read = read_sql(f"-- id: x\n{query}\n", "x.sql")
+    assert read.segment is not None and not read.problems
+    found = check_meaning(Rules(CATALOG, (read.segment,), (), {"x": read.places}))
+    assert [problem.message for problem in found] == [
+        "{trait: country, ne: DE} adds nothing: it follows from {trait: country, starts_with: F}"
+    ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 import headrace.rules
 from headrace.clock import DAY, HOUR, format_instant
+from headrace.rules.model import Compare, Stay, Trait
 from headrace.rules.reference import reference_members
 from headrace.rules.rehearsal import failed_tests
 from headrace.rules.rule_test_schema import NAME, rule_test_schema
@@ -121,23 +124,33 @@ def test_an_expectation_that_does_not_hold_is_an_error() -> None:
     assert problem.message == "spender: bought: ann is not a member at 1970-01-01T00:00:00.009Z"
 
 
+STAYS = (
+    Stay(min_dwell=DAY),
+    Stay(cooldown=2 * DAY),
+    Stay(min_dwell=HOUR, cooldown=DAY, exit_when=Compare(Trait("age"), "gte", Decimal(2))),
+)
+
+
 @settings(max_examples=150, deadline=None)
-@given(st.integers(0, 1 << 40))
-def test_nothing_changes_before_the_next_turn(seed: int) -> None:
+@given(st.integers(0, 1 << 40), st.booleans())
+def test_nothing_changes_before_the_next_turn(seed: int, stays: bool) -> None:
     random = Random(seed)
     case = related_case(random, size=2)
-    members = reference_members(case.lines, case.segments, FEW, AT)
-    for one in case.segments:
+    rules = [
+        replace(one, stay=random.choice((None, *STAYS))) if stays else one for one in case.segments
+    ]
+    members = reference_members(case.lines, rules, FEW, AT)
+    for one in rules:
         for user in ("u1", "u2"):
             member = (one.id, user)
-            turn = next_turn(case.lines, case.segments, FEW, AT, member)
+            turn = next_turn(case.lines, rules, FEW, AT, member)
             later = [AT + random.randrange(45 * DAY) // HOUR * HOUR for _ in range(12)]
             later += [AT + random.randrange(3 * DAY) + 1 for _ in range(6)]
             if turn is not None:
-                after = reference_members(case.lines, case.segments, FEW, turn)
+                after = reference_members(case.lines, rules, FEW, turn)
                 assert (member in after) is not (member in members)
                 later += [turn - 1, turn - HOUR]
             for at in later:
                 if at > AT and (turn is None or at < turn):
-                    then = reference_members(case.lines, case.segments, FEW, at)
+                    then = reference_members(case.lines, rules, FEW, at)
                     assert (member in then) is (member in members), format_instant(at)

@@ -130,6 +130,8 @@ class _Walk:
             others = self._around(one, kept, group.event)
             if core := group.core([one.signed(not group.is_all)], others):
                 kept = [other for other in kept if other is not one]
+                if self._is_tacit(one):
+                    continue
                 if group.is_all:
                     message = f"{one.quoted} adds nothing: it follows from {_listed(core, 'and')}"
                 else:
@@ -142,6 +144,18 @@ class _Walk:
                 if core and not self.reasoning.is_impossible([way.signed()], group.event):
                     message = f"{way.quoted} never holds here, beside {_listed(core, 'and')}"
                     self.tell("HR310", message, way)
+
+    def _is_tacit(self, part: _Part) -> bool:
+        """Did nobody write ``part``? Rules in SQL mean that what is compared exists."""
+        if not self.places.file.endswith(".sql"):
+            return False
+        match part.condition:
+            case Compare(_, "exists", True):
+                return True
+            case Compare(Measure("count"), "gte", least):
+                return least == 1
+            case _:
+                return False
 
     def _around(self, one: _Part, parts: Sequence[_Part], event: str) -> list[_Part]:
         """The other ``parts`` that have to do with ``one``, directly or through others."""
