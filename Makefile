@@ -4,13 +4,13 @@
 # make properties  the property tests at length; N=10000 pairs of rules and history each
 # make airflow Airflow on loopback, for the DAGs in dags/
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test properties lint format bench airflow clean
+.PHONY: help setup doctor demo test properties lint format bench bench-kernel airflow clean
 
 HEADRACE := .venv/bin/headrace
 AIRFLOW := .airflow/venv/bin/airflow
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## Install everything into .venv and fetch the jars
 	@./setup.sh
@@ -41,6 +41,10 @@ properties: setup ## Property tests at length (N=10000 pairs of rules and histor
 format: setup ## Rewrite the code as ruff likes it
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+bench-kernel: setup ## Measure the evaluation of rules for everyone, on one core
+	.venv/bin/python tests/bench/evaluation.py $(BENCH)
+	.venv/bin/python tests/bench/validation.py
 
 bench: setup ## Measure the streaming job; writes docs/benchmarks.md
 	.venv/bin/python tests/bench/main_job.py $(BENCH)

@@ -108,11 +108,14 @@ class Compiled:
         self.measure_of = np.full(count, -1, np.int64)
         self.low = np.full(count, NEVER, np.int64)
         self.high = np.full(count, NEVER, np.int64)
+        self.is_ragged = np.zeros(count, np.bool_)
+        """Predicates true on more than one interval."""
         cuts: list[set[int]] = [set() for _ in plan.measures]
         for place, predicate in enumerate(plan.predicates):
             if isinstance(predicate, MeasureTest):
                 self.measure_of[place] = predicate.measure
                 cuts[predicate.measure].update(predicate.cuts)
+                self.is_ragged[place] = len(predicate.cuts) > 2
                 if predicate.cuts:
                     self.low[place] = predicate.cuts[0]
                 if len(predicate.cuts) > 1:

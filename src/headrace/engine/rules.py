@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.engine.columns import on_line
-from headrace.engine.program import Compiled, Gate, Shape, expand
+from headrace.engine.program import NEVER, Compiled, Gate, Shape, expand
 from headrace.engine.sample import sampled
 from headrace.engine.state import Bools, Ints
 from headrace.engine.traits import TraitView
@@ -123,27 +123,16 @@ class Group:
     def packed(self, predicates: Ints, users: slice) -> Bytes:
         """The answers of ``predicates`` for some of the users, eight a byte, a row each."""
         table = np.empty((len(predicates), -(-(users.stop - users.start) // 8)), np.uint8)
-        by_measure: dict[int, list[int]] = {}
-        for row, measure in enumerate(self._code.measure_of[predicates].tolist()):
-            by_measure.setdefault(measure, []).append(row)
-        for row in by_measure.pop(-1, ()):
+        code = self._code
+        measures = code.measure_of[predicates]
+        for row in np.flatnonzero(measures < 0).tolist():
             table[row] = np.packbits(self._cached(int(predicates[row]))[users])
-        for measure, rows in by_measure.items():
-            of = [self._cuts(int(predicates[row])) for row in rows]
-            cuts = np.array(sorted({cut for some in of for cut in some}), np.int64)
-            reached = _reached(self._table[measure, users], cuts)
-            places = {cut: place for place, cut in enumerate(cuts.tolist())}
-            for row, some in zip(rows, of, strict=True):
-                # Where an odd number of cuts is reached.
-                table[row] = 0
-                for cut in some:
-                    table[row] ^= reached[places[cut]]
+        order = np.argsort(measures, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(measures[order])) + 1):
+            if len(rows) and measures[rows[0]] >= 0:
+                values = self._table[measures[rows[0]], users]
+                table[rows] = _on_line(code, values, predicates[rows])
         return table
-
-    def _cuts(self, place: int) -> tuple[int, ...]:
-        predicate = self._code.plan.predicates[place]
-        assert isinstance(predicate, MeasureTest)
-        return predicate.cuts
 
     def holds(self, tree: Tree) -> Bools:
         """One bit per user of the group, for any tree over the plan's predicates."""
@@ -170,6 +159,21 @@ class Group:
                 return self._traits().holds(place)
 
 
+def _on_line(code: Compiled, values: Ints, predicates: Ints) -> Bytes:
+    """Where values are between the two cuts of each predicate (or its more), packed."""
+    low, high = code.low[predicates], code.high[predicates]
+    cuts = np.unique(np.concatenate([low, high[high != NEVER]]))
+    reached = _reached(values, cuts)
+    bits: Bytes = reached[np.searchsorted(cuts, low)]
+    ended = np.flatnonzero(high != NEVER)
+    bits[ended] ^= reached[np.searchsorted(cuts, high[ended])]
+    for row in np.flatnonzero(code.is_ragged[predicates]).tolist():
+        predicate = code.plan.predicates[int(predicates[row])]
+        assert isinstance(predicate, MeasureTest)
+        bits[row] = np.packbits(on_line(values, predicate.cuts))
+    return bits
+
+
 def _reached(values: Ints, cuts: Ints) -> Bytes:
     """Where values are at or above each cut, eight a byte, a row each."""
     rows = np.empty((len(cuts), -(-len(values) // 8)), np.uint8)
@@ -177,10 +181,11 @@ def _reached(values: Ints, cuts: Ints) -> Bytes:
         for row, cut in enumerate(cuts.tolist()):
             rows[row] = np.packbits(values >= cut)
         return rows
-    ranks = np.searchsorted(cuts, values, side="right").astype(np.uint16)
+    narrow = np.min_scalar_type(len(cuts))
+    ranks = np.searchsorted(cuts, values, side="right").astype(narrow)
+    every = np.arange(len(cuts), dtype=narrow)[:, None]
     for start in range(0, len(cuts), FEW):
-        some = np.arange(start, min(start + FEW, len(cuts)), dtype=np.uint16)[:, None]
-        rows[start : start + FEW] = np.packbits(ranks > some, axis=1)
+        rows[start : start + FEW] = np.packbits(ranks > every[start : start + FEW], axis=1)
     return rows
 
 
