@@ -16,9 +16,12 @@ from typer.core import TyperGroup
 from headrace.cli.invocation import Invocation, Output, invoked
 from headrace.clock import DAY
 from headrace.errors import OperatorError, RuleError
+from headrace.plan.build import SegmentVersion, build_plan
 from headrace.plan.explain import explain
-from headrace.plan.model import Plan
+from headrace.plan.model import JobParameters, Plan
+from headrace.plan.registry import MemoryRegistry
 from headrace.rules.folder import load_rules
+from headrace.rules.source import Rules
 from headrace.runtime import JOB, Publication, publish
 from headrace.store import Store
 
@@ -89,10 +92,17 @@ def changes(
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 3 when there are changes.")
     ] = False,
+    explained: Annotated[
+        bool, typer.Option("--explain", help="Only the plan that RULES make; needs no server.")
+    ] = False,
     output: Format = Output.TABLE,
 ) -> None:
     """Print what `apply RULES` would do, and the plan it would make; change nothing."""
     run = invoked(context)
+    if explained:
+        plan = _compiled(run, rules)
+        sys.stdout.write(plan.to_json() + "\n" if output is Output.JSON else explain(plan))
+        return
     with _store(run) as store:
         found = _published(run, store, rules, prune=prune, dry_run=True)
     if output is Output.JSON:
@@ -102,6 +112,25 @@ def changes(
         sys.stdout.write("\n" + explain(found.plan).rstrip() + "\n")
     if detailed_exitcode and not found.is_empty:
         raise typer.Exit(CHANGES)
+
+
+def _compiled(run: Invocation, folder: Path | None) -> Plan:
+    """The plan of a folder alone, as if it were the first."""
+    found = _loaded(run, folder)
+    for problem in found.errors:
+        print(problem, file=sys.stderr)
+    if found.errors:
+        raise typer.Exit(1)
+    versions = [SegmentVersion(segment, 1) for segment in found.segments]
+    return build_plan(versions, found.catalog, MemoryRegistry(), JobParameters())
+
+
+def _loaded(run: Invocation, folder: Path | None) -> Rules:
+    settings = run.settings
+    return load_rules(
+        folder or run.loaded.root / settings.rules,
+        retention=settings.retention.events_days * DAY,
+    )
 
 
 def show(
@@ -157,10 +186,7 @@ def _published(
     dry_run: bool = False,
 ) -> Publication:
     settings = run.settings
-    rules = load_rules(
-        folder or run.loaded.root / settings.rules,
-        retention=settings.retention.events_days * DAY,
-    )
+    rules = _loaded(run, folder)
     try:
         done = publish(
             store,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from headrace.clock import format_instant
@@ -19,13 +18,22 @@ from headrace.plan.model import (
     ValueTest,
 )
 from headrace.plan.text import SYMBOLS, constant_text, filter_text, span_text, window_text
+from headrace.plan.usage import Parts, Usage, leaves
 from headrace.rules.catalog import LIST
 from headrace.rules.model import Span
 
+NAMES = 4
+"""Segments that are named where more of them use a part."""
+
 
 def explain(plan: Plan) -> str:
-    """Every base, window, predicate and segment of ``plan``, each with how often it is used."""
-    return "\n".join([*_summary(plan), *_events(plan), *_tests(plan), *_segments(plan)]) + "\n"
+    """Every base, window, predicate and segment of ``plan``, each with who uses it.
+
+    Beside a segment stands what only it needs: its cost when the others are there anyway.
+    """
+    usage = Usage.of(plan)
+    parts = (_summary(plan), _events(plan, usage), _tests(plan, usage), _segments(plan, usage))
+    return "".join(f"{line}\n" for part in parts for line in part)
 
 
 def _summary(plan: Plan) -> Iterator[str]:
@@ -45,7 +53,8 @@ def _summary(plan: Plan) -> Iterator[str]:
     )
 
 
-def _events(plan: Plan) -> Iterator[str]:
+def _events(plan: Plan, usage: Usage) -> Iterator[str]:
+    used = usage.users("slots")
     if plan.bases:
         yield "\nfolds"
     for place, base in enumerate(plan.bases):
@@ -53,21 +62,21 @@ def _events(plan: Plan) -> Iterator[str]:
         of = f".{base.field} ({base.type})" if base.field else ""
         span = "" if base.start is None else span_text(Span(base.start, base.end))
         yield f"  {base.event}{of}{where}{span}"
-        for slot in plan.slots:
+        for number, slot in enumerate(plan.slots):
             if place in slot.bases:
-                yield f"    {slot.accumulator} {_tiles(slot)}"
+                yield f"    {slot.accumulator} {_tiles(slot)}  [{_named(used.get(number, ()))}]"
 
 
-def _tests(plan: Plan) -> Iterator[str]:
-    uses = Counter(leaf for program in plan.programs for leaf in set(leaves(program.tree)))
+def _tests(plan: Plan, usage: Usage) -> Iterator[str]:
+    used = usage.users("predicates")
     if plan.predicates:
         yield "\ntests"
     for place, predicate in enumerate(plan.predicates):
-        used = _many(uses[place], "segment")
-        yield f"  p{place}  {predicate_text(plan, predicate)}  [{used}]"
+        named = _named(used.get(place, ()))
+        yield f"  p{place}  {predicate_text(plan, predicate)}  [{named}]"
 
 
-def _segments(plan: Plan) -> Iterator[str]:
+def _segments(plan: Plan, usage: Usage) -> Iterator[str]:
     if plan.stays:
         yield "\nstays"
     for stay in plan.stays:
@@ -80,15 +89,22 @@ def _segments(plan: Plan) -> Iterator[str]:
         yield "\nsegments"
     for program in plan.programs:
         yield f"  {program.segment} v{program.version} = {tree_text(program.tree)}"
+        yield f"    adds {_cost(usage.alone(program.segment))}"
 
 
-def leaves(tree: Tree) -> Iterator[int]:
-    """The predicates a tree looks at, repeats included."""
-    if isinstance(tree, int):
-        yield tree
-    else:
-        for part in tree.parts:
-            yield from leaves(part)
+def _cost(alone: Parts) -> str:
+    """What a rule adds to the events folded, the state kept and the work of a batch."""
+    kinds = (("slot", alone.slots), ("measure", alone.measures), ("predicate", alone.predicates))
+    some = [_many(len(places), kind) for kind, places in kinds if places]
+    return ", ".join(some) or "nothing: all of it is there for others"
+
+
+def _named(segments: tuple[str, ...]) -> str:
+    """A few of the names, and how many more."""
+    if not segments:
+        return "no segment"
+    names = ", ".join(segments[:NAMES])
+    return names if len(segments) <= NAMES else f"{names} and {len(segments) - NAMES:,} more"
 
 
 def tree_text(tree: Tree) -> str:

@@ -1,0 +1,81 @@
+"""Who uses which parts of a plan, and what each rule costs beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from headrace.plan.model import MeasureTest, Plan, Program, Tree
+
+Users = Mapping[int, tuple[str, ...]]
+"""Place of a part -> the segments that use it, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Places of parts of a plan."""
+
+    bases: frozenset[int]
+    slots: frozenset[int]
+    measures: frozenset[int]
+    predicates: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The parts that each segment rests on, through the stays it looks at."""
+
+    parts: Mapping[str, Parts]
+
+    @staticmethod
+    def of(plan: Plan) -> Usage:
+        """The usage of ``plan``."""
+        return Usage({program.segment: _parts(plan, program) for program in plan.programs})
+
+    def users(self, kind: str) -> Users:
+        """Who uses each part of a kind: ``bases slots measures predicates``."""
+        found: dict[int, list[str]] = {}
+        for segment, parts in sorted(self.parts.items()):
+            for place in getattr(parts, kind):
+                found.setdefault(place, []).append(segment)
+        return {place: tuple(segments) for place, segments in found.items()}
+
+    def alone(self, segment: str) -> Parts:
+        """What only ``segment`` uses: what the plan would be spared without it."""
+        own = self.parts[segment]
+        others = [parts for other, parts in self.parts.items() if other != segment]
+        return Parts(
+            *(
+                getattr(own, kind) - frozenset[int]().union(*(getattr(of, kind) for of in others))
+                for kind in Parts.__slots__
+            )
+        )
+
+
+def leaves(tree: Tree) -> Iterator[int]:
+    """The predicates a tree looks at, repeats included."""
+    if isinstance(tree, int):
+        yield tree
+    else:
+        for part in tree.parts:
+            yield from leaves(part)
+
+
+def _parts(plan: Plan, program: Program) -> Parts:
+    predicates = frozenset(_through_stays(plan, leaves(program.tree)))
+    tests = [plan.predicates[place] for place in predicates]
+    measures = frozenset(test.measure for test in tests if isinstance(test, MeasureTest))
+    slots = frozenset(slot for place in measures for slot in plan.measures[place].slots)
+    bases = frozenset(base for slot in slots for base in plan.slots[slot].bases)
+    return Parts(bases, slots, measures, predicates)
+
+
+def _through_stays(plan: Plan, predicates: Iterable[int]) -> Iterator[int]:
+    stays = {stay.measure: stay for stay in plan.stays}
+    for place in predicates:
+        yield place
+        test = plan.predicates[place]
+        stay = stays.get(test.measure) if isinstance(test, MeasureTest) else None
+        for tree in (stay.match, stay.exit) if stay is not None else ():
+            if tree is not None:
+                yield from _through_stays(plan, leaves(tree))
