@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from headrace.clock import format_instant, parse_instant
 from headrace.errors import OperatorError
+from headrace.plan.usage import held_segments
 from headrace.settings import Settings
 from headrace.spark.recompute import compare, recomputed
 from headrace.spark.session import open_session
@@ -44,6 +45,8 @@ def run(settings: Settings, *, at: str | None, segments: Sequence[str], output: 
     for side, rows in (("stream", parity.only_stream), ("batch", parity.only_batch)):
         for segment, user in rows:
             print(f"only in {side}: {segment} {user}")
+    for segment in held_segments(plan):
+        print(f"not compared: {segment}, whose members hang on when batches ran")
     print(f"{parity.differences} differences in {parity.compared} memberships")
     return 1 if parity.differences else 0
 

@@ -52,6 +52,12 @@ class Usage:
         )
 
 
+def held_segments(plan: Plan) -> tuple[str, ...]:
+    """Segments that rest on a stay: when batches ran decides on their members, not facts alone."""
+    held = {stay.measure for stay in plan.stays}
+    return tuple(name for name, of in sorted(Usage.of(plan).parts.items()) if of.measures & held)
+
+
 def leaves(tree: Tree) -> Iterator[int]:
     """The predicates a tree looks at, repeats included."""
     if isinstance(tree, int):

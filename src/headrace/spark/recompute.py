@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from headrace.engine.identity import LINKS
 from headrace.plan.model import Plan
+from headrace.plan.usage import held_segments
 from headrace.spark.evaluate import evaluate_facts, state_members
 from headrace.spark.header import Header
 from headrace.spark.tables import Lake
@@ -38,8 +39,14 @@ def recomputed(
 def compare(
     spark: SparkSession, lake: Lake, batch: DataFrame, *, plan: Plan, shown: int = 20
 ) -> Parity:
-    """Hold ``batch`` against the stream's own state, user by user and segment by segment."""
+    """Hold ``batch`` against the stream's own state, user by user and segment by segment.
+
+    Segments that rest on a stay are left out: their members hang on when batches ran.
+    """
+    held = list(held_segments(plan))
+    batch = batch.where(~F.col("segment").isin(held))
     stream = state_members(lake.latest_profiles(spark), plan=plan)
+    stream = stream.where(~F.col("segment").isin(held))
     both = (
         stream.withColumn("stream", F.lit(1))
         .join(batch.withColumn("batch", F.lit(1)), ["segment", "user_id"], "full_outer")
