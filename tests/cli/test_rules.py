@@ -92,6 +92,15 @@ def test_packed_files_and_standard_input(
     assert capfdbinary.readouterr().out.decode() == EXPECTED
 
 
+def test_the_plan_of_a_folder_is_explained_without_a_server(
+    rules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("plan", "--explain", rules) == 0
+    told = capsys.readouterr().out
+    assert "sum in tiles of 1h kept 31d  [spender]" in told
+    assert "  spender v1 = p1\n    adds 1 slot, 1 measure, 1 predicate\n" in told
+
+
 def test_traits_lists_and_other_outputs(
     rules: Path, events: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
