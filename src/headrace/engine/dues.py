@@ -16,7 +16,7 @@ from headrace.plan.model import Measure
 _NONE = -1
 
 
-def due_of(windows: Windows, values: Values) -> Ints:
+def due_of(windows: Windows, values: Values, only: frozenset[int] | None = None) -> Ints:
     """Per user the earliest instant after now at which a measure may reach another side of a cut
     because tiles leave its window or an age grows; NEVER when none does.
 
@@ -26,7 +26,7 @@ def due_of(windows: Windows, values: Values) -> Ints:
     due = np.full(form.users, NEVER, np.int64)
     for place, measure in enumerate(form.code.plan.measures):
         cuts = form.code.cuts[place]
-        if not len(cuts):
+        if not len(cuts) or (only is not None and place not in only):
             continue
         row = values.table[place]
         if measure.line == "age":

@@ -35,10 +35,10 @@ class Values:
     due: Mapping[int, Recalled] = field(default_factory=dict)
 
 
-def measured(windows: Windows) -> Values:
-    """All measures of the plan now."""
+def measured(windows: Windows, only: frozenset[int] | None = None) -> Values:
+    """All measures of the plan now; with ``only``, the others as if nothing had happened."""
     after = [(of, of.values) for of in windows.tiles.by_slot]
-    return _measured(windows, after, windows.logs.now, windows.current, windows.now)
+    return _measured(windows, after, windows.logs.now, windows.current, windows.now, only)
 
 
 def formerly(windows: Windows, then: Ints) -> Values:
@@ -48,7 +48,12 @@ def formerly(windows: Windows, then: Ints) -> Values:
 
 
 def _measured(
-    windows: Windows, slots: list[tuple[SlotTiles, Ints]], log: Log, window: _Window, at: int | Ints
+    windows: Windows,
+    slots: list[tuple[SlotTiles, Ints]],
+    log: Log,
+    window: _Window,
+    at: int | Ints,
+    only: frozenset[int] | None = None,
 ) -> Values:
     code = windows.tiles.form.code
     table = np.empty((len(code.plan.measures), windows.tiles.form.users), np.int64)
@@ -59,6 +64,9 @@ def _measured(
         return code.plan.slots[slot].hop
 
     for place, measure in enumerate(code.plan.measures):
+        if only is not None and place not in only:
+            table[place] = code.empty[place]
+            continue
         match measure.function:
             case "avg":
                 base = code.plan.bases[code.plan.slots[measure.slots[0]].base]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -99,9 +100,13 @@ def _sequence(links: tuple[Link, ...], entries: list[Entry], view: _View) -> tup
     """1 when it has happened, and when that changes."""
     last = max(place for place, link in enumerate(links) if not link.forbidden)
     spans = []
+    forbidden = [
+        (link.within or 0, [ts for ts, _, steps in entries if steps & 1 << link.step])
+        for link in links[last + 1 :]
+    ]
     for ts in _completed(links[: last + 1], entries):
-        silent = _silent(links[last + 1 :], ts, entries)
-        if ts >= view.tail and silent is not None and silent < view.leaves(ts):
+        silent = _silent(forbidden, ts) if ts >= view.tail else None
+        if silent is not None and silent < view.leaves(ts):
             spans.append((silent, view.leaves(ts)))
     until = view.at
     for start, end in sorted(spans):
@@ -149,12 +154,15 @@ def _following(reached: list[int], link: Link, barrier: int, entries: list[Entry
     return found
 
 
-def _silent(links: tuple[Link, ...], ts: int, entries: list[Entry]) -> int | None:
-    """From when on nothing that must not follow ``ts`` can follow; None when it has."""
+def _silent(forbidden: list[tuple[int, list[int]]], ts: int) -> int | None:
+    """From when on nothing that must not follow ``ts`` can follow; None when it has.
+
+    ``forbidden`` are how long it must not, and when it did.
+    """
     silent = ts
-    for link in links:
-        end = ts + (link.within or 0)
-        if any(ts < other <= end and steps & 1 << link.step for other, _, steps in entries):
+    for within, happened in forbidden:
+        following = bisect_right(happened, ts)
+        if following < len(happened) and happened[following] <= ts + within:
             return None
-        silent = max(silent, end)
+        silent = max(silent, ts + within)
     return silent

@@ -53,6 +53,7 @@ class _Walk:
 
     def __init__(self, code: Compiled, users: Users, facts: Facts) -> None:
         self._code, self._names = code, users.names
+        self._slots = {s for m in code.held_measures for s in code.plan.measures[m].slots}
         self._facts = facts.take(np.lexsort((facts.ts, facts.owners)))
         size = len(users)
         self._starts = np.searchsorted(self._facts.owners, np.arange(size + 1))
@@ -71,11 +72,13 @@ class _Walk:
         now = instants[users]
         facts = self._until(users, now)
         form = Keys(self._code, len(users))
-        found = folded(form, facts, 0)  # nothing is too old at every instant of a history
+        # Nothing is too old at every instant of a history.
+        found = folded(form, facts, 0, self._slots)
         nothing = np.empty(0, np.uint64), np.empty(0, np.int64)
         tiles = merged(form, nothing, (found.keys, found.values))
         windows = Windows(tiles, Logs.of(self._code, {}, [found.log]), now, now)
-        values = measured(windows)
+        only = self._code.held_measures
+        values = measured(windows, only)
         traits = Traits(self._code, [None] * len(users), now, facts, now)
         names = self._names.take(pa.array(users))
         group = Group(self._code, names, values.table, lambda: traits.now)
@@ -83,7 +86,7 @@ class _Walk:
         stays.step(group, values.table, now)
         for user, text in zip(users.tolist(), stays.texts(), strict=True):
             self.texts[user] = text
-        due = np.minimum(due_of(windows, values), np.minimum(traits.due(), stays.due(now)))
+        due = np.minimum(due_of(windows, values, only), np.minimum(traits.due(), stays.due(now)))
         assert (due > now).all()
         self._due[users] = due
         return True

@@ -242,6 +242,15 @@ class Compiled:
         return used
 
     @cached_property
+    def held_measures(self) -> frozenset[int]:
+        """The measures that stays rest on."""
+        inner: list[int] = []
+        for stay in self.plan.stays:
+            for tree in (stay.match, *([stay.exit] if stay.exit is not None else [])):
+                self._shape(tree, inner)
+        return frozenset(m for leaf in inner if (m := int(self.measure_of[leaf])) >= 0)
+
+    @cached_property
     def rule_measures(self) -> list[list[int]]:
         """The measures of each rule, by name."""
         return [
