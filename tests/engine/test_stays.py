@@ -17,7 +17,7 @@ from headrace.plan.registry import MemoryRegistry
 from headrace.rules.model import AllOf, AnyOf, Condition, InSegment, Not, Segment, Stay
 from headrace.rules.reference import reference_members
 from headrace.rules.yaml import parse_segment
-from properties import many, quick
+from properties import looking, quick
 from strategies import AT, CATALOG, Case
 from streams import Stream, dense, facts_of, in_order, plan_of
 
@@ -54,14 +54,14 @@ def cases() -> st.SearchStrategy[Case]:
     return st.integers(0, 1 << 32).map(with_stays)
 
 
-@many
+@quick
 @given(cases())
 def test_files_walk_the_path_of_the_reference(case: Case) -> None:
     found = evaluate(case.lines, case.segments, CATALOG, case.at)
     assert found == reference_members(case.lines, case.segments, CATALOG, case.at)
 
 
-@quick
+@looking(15)
 @given(cases())
 def test_a_stream_that_sees_every_instant_walks_it_too(case: Case) -> None:
     facts = facts_of(case.lines, CATALOG, case.at)
