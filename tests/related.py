@@ -5,6 +5,8 @@ Few events, windows, constants and values: what follows from what happens often 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 
@@ -28,7 +30,6 @@ from headrace.rules.model import (
     Property,
     Sample,
     Segment,
-    Sequence,
     Span,
     Step,
     Trait,
@@ -36,6 +37,7 @@ from headrace.rules.model import (
     Within,
     default_hop,
 )
+from headrace.rules.model import Sequence as Steps
 from strategies import AT, Case, edges
 
 CATALOG = Catalog(
@@ -70,9 +72,15 @@ def related_case(random: Random, size: int = 2, most_events: int = 9) -> Case:
         if rules and random.random() < 0.2:
             held = AllOf((held, signed(random, InSegment(random.choice(rules).id))))
         rules.append(Segment(id=f"s{number}", condition=held))
+    return Case(tuple(rules), related_lines(random, rules, most_events), AT)
+
+
+def related_lines(
+    random: Random, rules: Sequence[Segment], most_events: int = 9
+) -> tuple[bytes, ...]:
+    """A history of two users around the edges of ``rules``."""
     near = [one for one in edges(rules, AT) if AT - 40 * DAY < one <= AT]
-    lines = [_line(random, number, near) for number in range(random.randint(1, most_events))]
-    return Case(tuple(rules), tuple(lines), AT)
+    return tuple(_line(random, number, near) for number in range(random.randint(1, most_events)))
 
 
 def signed(random: Random, held: Condition) -> Condition:
@@ -83,6 +91,8 @@ def condition(random: Random, depth: int) -> Condition:
     kind = random.random()
     if depth == 0 or kind < 0.2:
         return leaf(random)
+    if kind < 0.45:
+        return pair(random)
     parts = tuple(condition(random, depth - 1) for _ in range(random.randint(2, 3)))
     return AllOf(parts) if kind < 0.6 else AnyOf(parts) if kind < 0.85 else Not(parts[0])
 
@@ -97,11 +107,30 @@ def leaf(random: Random) -> Condition:
         return Sample(Decimal(random.choice((10, 50, 80, 100))), "s")
     if kind < 0.94:
         steps = (Step("look"), Step("buy", _filter(random), random.choice((None, DAY))))
-        return Sequence(steps[random.choice((0, 0, 1)) :], _window(random))
+        return Steps(steps[random.choice((0, 0, 1)) :], _window(random))
     return InList(random.choice(("vip", "staff")))
 
 
-def _measured(random: Random) -> Condition:
+def pair(random: Random) -> Condition:
+    """Two comparisons of nearly the same measure: another window, filter or function at most."""
+    one = _measured(random)
+    assert isinstance(one.subject, Measure)
+    measure = one.subject
+    if random.random() < 0.7:
+        measure = replace(measure, window=_window(random))
+    if measure.event == "buy" and random.random() < 0.3:
+        measure = replace(measure, where=random.choice((None, _filter(random))))
+    field = measure.field
+    if field in ("price", "items") and random.random() < 0.5:
+        function = random.choice(("sum", "avg", "min", "max", "first", "last", "distinct"))
+        measure = replace(measure, function=function)  # type: ignore[arg-type]
+    elif random.random() < 0.4 and (field is None or random.random() < 0.5):
+        measure = replace(measure, function=random.choice(COUNTING), field=None)
+    other = _compared(random, measure)
+    return AllOf((one, signed(random, other)))
+
+
+def _measured(random: Random) -> Compare:
     event = random.choice(("buy", "buy", "buy", "look"))
     functions = ("count", "count", "count", "days_active", "sum", "avg", "min", "max", "min", "max")
     function = random.choice((*functions, "distinct", "first", "last"))
@@ -114,6 +143,11 @@ def _measured(random: Random) -> Condition:
         field = "ships"
     where = _filter(random) if event == "buy" else None
     measure = Measure(function, event, field, where, _window(random))  # type: ignore[arg-type]
+    return _compared(random, measure)
+
+
+def _compared(random: Random, measure: Measure) -> Compare:
+    function, field = measure.function, measure.field
     if field == "ships":
         return _instant(random, measure)
     if field == "sku" and function != "distinct":
@@ -126,7 +160,7 @@ def _measured(random: Random) -> Condition:
 
 def _number(
     random: Random, subject: Measure | Trait | Property, numbers: tuple[Decimal, ...]
-) -> Condition:
+) -> Compare:
     operator = random.choice(
         ("eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in", "between", "exists")
     )
@@ -137,7 +171,7 @@ def _number(
     return Compare(subject, operator, random.choice(numbers))  # type: ignore[arg-type]
 
 
-def _instant(random: Random, subject: Measure | Trait) -> Condition:
+def _instant(random: Random, subject: Measure | Trait) -> Compare:
     if random.random() < 0.2:
         return Compare(subject, "exists", random.random() < 0.5)
     if random.random() < 0.3:
@@ -147,7 +181,7 @@ def _instant(random: Random, subject: Measure | Trait) -> Condition:
     )
 
 
-def _text(random: Random, subject: Measure | Trait | Property) -> Condition:
+def _text(random: Random, subject: Measure | Trait | Property) -> Compare:
     operator = random.choice(
         ("eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "contains", "not_contains",
          "starts_with", "ends_with", "matches", "exists", "between")
