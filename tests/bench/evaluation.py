@@ -8,10 +8,12 @@ analysts choose round numbers, or are all distinct. Best of five, CPU time.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,6 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from kernel import CATALOG, NOW, TYPES, USERS, history
+from report import table
+from stage import ROOT, machine
 
 from headrace.clock import DAY
 from headrace.engine.bits import rules_of
@@ -109,24 +113,65 @@ def best(code: Compiled, crowds: Sequence[Crowd]) -> tuple[float, int]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("rules", type=int, nargs="*", default=[1, 100, 1_000, 10_000])
+    arguments.add_argument("--write", type=Path, metavar="FILE", help="A table in Markdown, too.")
     options = arguments.parse_args()
     random = np.random.default_rng(1)
     facts = [history(random, 10 * USERS, NOW - 30 * DAY, NOW, i << 32) for i in range(GROUPS)]
+    rows = []
     for name, pool in (("pooled", POOL), ("distinct", None)):
         for count in options.rules:
-            segments = rules(count, pool)
-            start = time.process_time()
-            plan = compile_plan(segments)
-            code = compiled(plan)
-            building = time.process_time() - start
-            crowds = [crowd(code, one) for one in facts]
-            users = sum(of.size for of in crowds)
-            took, members = best(code, crowds)
-            print(
-                f"{name:>8} K={count:>6}: {users:,} users in {took:.3f} s, "
-                f"{users * count / took:>14,.0f} users x rules/s, {members:,} memberships; "
-                f"{len(plan.predicates):,} predicates; to plan and arrays in {building:.2f} s"
-            )
+            row = (name, *figures(rules(count, pool), facts))
+            print("  ".join(f"{cell:>16}" for cell in row))
+            rows.append(row)
+    if options.write:
+        options.write.write_text(page(rows), encoding="utf-8")
+
+
+HEAD = (
+    "thresholds", "rules", "predicates", "s of CPU", "users x rules/s", "memberships",
+    "s to plan and arrays",
+)  # fmt: skip
+
+
+def figures(segments: Sequence[Segment], facts: Sequence[pa.Table]) -> tuple[str, ...]:
+    """One row for ``segments``, from the second column on."""
+    start = time.process_time()
+    plan = compile_plan(segments)
+    code = compiled(plan)
+    building = time.process_time() - start
+    crowds = [crowd(code, one) for one in facts]
+    users = sum(of.size for of in crowds)
+    took, members = best(code, crowds)
+    rate = users * len(segments) / took
+    return (
+        f"{len(segments):,}", f"{len(plan.predicates):,}", f"{took:.3f}", f"{rate:,.0f}",
+        f"{members:,}", f"{building:.2f}",
+    )  # fmt: skip
+
+
+def page(rows: Sequence[Sequence[str]]) -> str:
+    """The figures for people, with the machine and the day."""
+    day = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    lines = [
+        "# Rules for everyone, on one core",
+        "",
+        "Written by `make bench-kernel`; do not edit.",
+        "",
+        f"- **Machine**: {machine()}. **Date**: {day}, commit {commit()}.",
+        f"- **Work**: {(__doc__ or '').split(chr(10), 2)[2].strip()}",
+        "",
+        *table(HEAD, rows),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def commit() -> str:
+    """The commit measured."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
 
 
 def compile_plan(segments: Sequence[Segment]) -> Plan:
