@@ -35,6 +35,7 @@ def check_references(
 ) -> tuple[Problem, ...]:
     """References to nothing, and each segment that refers to itself, however far around."""
     known = {segment.id: segment for segment in segments}
+    endless = _endless(known)
     problems: list[Problem] = []
     for segment in known.values():
         where = places.get(segment.id, Places(segment.id))
@@ -43,10 +44,28 @@ def check_references(
             if name not in known:
                 hint = did_you_mean(name, known)
                 problems.append(Problem("HR306", f"unknown segment {name!r}", place, hint))
-            elif way := _way(name, segment.id, known):
+            elif name in endless and (way := _way(name, segment.id, known)):
                 message = f"{segment.id!r} refers to itself: {' -> '.join((segment.id, *way))}"
                 problems.append(Problem("HR307", message, place))
     return tuple(problems)
+
+
+def _endless(known: Mapping[str, Segment]) -> set[str]:
+    """The segments from which references lead on for ever: only there can circles be."""
+    needed_by: dict[str, list[str]] = {}
+    open_ends: dict[str, int] = {}
+    for segment in known.values():
+        needs = {name for name, _ in segment_references(segment) if name in known}
+        open_ends[segment.id] = len(needs)
+        for name in needs:
+            needed_by.setdefault(name, []).append(segment.id)
+    ended = [name for name, count in open_ends.items() if not count]
+    for name in ended:
+        for other in needed_by.get(name, ()):
+            open_ends[other] -= 1
+            if not open_ends[other]:
+                ended.append(other)
+    return known.keys() - set(ended)
 
 
 def _way(start: str, end: str, known: Mapping[str, Segment]) -> tuple[str, ...]:
