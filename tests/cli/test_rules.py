@@ -216,4 +216,4 @@ def test_a_folder_needs_a_catalog(
 
 def test_the_shops_rules_are_sound(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert run("validate", SHOP) == 0
-    assert capfdbinary.readouterr().out.decode() == "14 segments, no errors\n"
+    assert capfdbinary.readouterr().out.decode() == "25 segments, no errors\n"

@@ -56,7 +56,7 @@ def test_the_shops_rules_hold_what_their_tests_say(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     assert run("test", SHOP) == 0
-    assert capfdbinary.readouterr().out.decode() == "51 of 51 expectations hold\n"
+    assert capfdbinary.readouterr().out.decode() == "160 of 160 expectations hold\n"
 
 
 def test_a_failure_shows_values_and_what_time_does(

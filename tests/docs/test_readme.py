@@ -99,7 +99,7 @@ def test_the_commands_work(project, block):
 # What a reader is promised to see.
 EXPECTED = {
     "catalog infer": r"order:\n\s+properties: \{total: \{type: decimal\}\}",
-    "headrace validate": r"15 segments, no errors",
+    "headrace validate": r"26 segments, no errors",
     "--engine spark": r"(?s)^(segment,user_id\n.*big_spenders,ann\n.*)\1\1$",
     "--explain": r"ann is in big_spenders",
     "/v1/segments/big_ticket/members": r"ann",
