@@ -11,16 +11,21 @@ import pytest
 from headrace.rules.checks import check_segment
 from headrace.rules.folder import load_rules
 from headrace.rules.model import Function, Operator
+from headrace.rules.printer import print_segment
 from headrace.rules.sql import print_sql, read_sql
+from headrace.rules.yaml import read_segment
 from rule_folders import write_rules
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "rules.md").read_text()
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SHOWN = [
     line.removeprefix("- ").partition("  #")[0].strip()
-    for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for block in BLOCKS
     for line in block.splitlines()
+    if line.startswith("- ")
 ]
+SPECS = [block for block in BLOCKS if not block.startswith("- ")]
 STATEMENTS = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -34,6 +39,15 @@ def test_all_of_them_pass_the_checks_together(tmp_path: Path) -> None:
     found = load_rules(folder)
     assert not [str(problem) for problem in found.problems if problem.severity == "error"]
     assert len(found.segments) == len(SHOWN) + 1 > 20
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_specs_are_canonical(spec: str) -> None:
+    assert spec.startswith("spec:")
+    read = read_segment(f"apiVersion: headrace/v1\nkind: Segment\nmetadata: {{id: x}}\n{spec}")
+    assert read.segment is not None and not read.problems
+    assert not check_segment(read.segment, load_rules(ROOT / "rules").catalog, read.places)
+    assert print_segment(read.segment).endswith(f"\n{spec}")
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
