@@ -164,3 +164,25 @@ def test_postgres_down_is_a_sentence(
 def test_without_segments_nothing_is_aimed_at(run: Run, tmp_path: Path, store: Store) -> None:
     code, _, _ = run("apply", write_rules(tmp_path / "none", {}, CATALOG))
     assert code == 0 and store.target_hash("stream") is None
+
+
+def test_a_segment_in_batch_only_is_active_and_no_part_of_the_plan(
+    run: Run, tmp_path: Path, store: Store
+) -> None:
+    weekly = f"{FRENCH}\n  refresh: 0 3 * * 1"
+    rules = write_rules(tmp_path / "rules", {"weekly": weekly})
+    code, out, _ = run("apply", rules)
+    assert code == 0 and "+ weekly  version 1  batch only (cron)" in out
+    assert store.target_plan("stream") is None, "there is nothing to stream"
+    write_rules(rules, {"weekly": weekly, "big": spenders(100)})
+    code, out, _ = run("plan", rules)
+    assert code == 0 and "batch only (cron), not in this plan:\n  weekly  0 3 * * 1\n" in out
+    _, out, _ = run("plan", rules, "--explain")
+    assert out.endswith("weekly  0 3 * * 1\n")
+    _, out, _ = run("apply", rules, "--output", "json")
+    assert json.loads(out)["batch_only"] == {"weekly": "0 3 * * 1"}
+    target = store.target_plan("stream")
+    assert target is not None
+    plan = Plan.from_json(target.text)
+    assert [program.segment for program in plan.programs] == ["big"]
+    assert [version.segment_id for version in store.active_versions()] == ["big", "weekly"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from headrace.cli.invocation import Invocation, Output, invoked
 from headrace.clock import DAY
 from headrace.errors import OperatorError, RuleError
-from headrace.plan.build import SegmentVersion, build_plan
+from headrace.plan.build import SegmentVersion, build_plan, streamed
 from headrace.plan.explain import explain
 from headrace.plan.model import JobParameters, Plan
 from headrace.plan.registry import MemoryRegistry
@@ -100,29 +100,38 @@ def changes(
     """Print what `apply RULES` would do, and the plan it would make; change nothing."""
     run = invoked(context)
     if explained:
-        plan = _compiled(run, rules)
+        found = _sound(run, rules)
+        plan = _compiled(found)
         sys.stdout.write(plan.to_json() + "\n" if output is Output.JSON else explain(plan))
+        if output is not Output.JSON:
+            _say_batch_only({s.id: s.refresh for s in found.segments if s.is_batch_only})
         return
     with _store(run) as store:
-        found = _published(run, store, rules, prune=prune, dry_run=True)
+        wanted = _published(run, store, rules, prune=prune, dry_run=True)
     if output is Output.JSON:
-        run.print_json(_as_json(found))
+        run.print_json(_as_json(wanted))
     else:
-        _say_changes(found, "no changes")
-        sys.stdout.write("\n" + explain(found.plan).rstrip() + "\n")
-    if detailed_exitcode and not found.is_empty:
+        _say_changes(wanted, "no changes")
+        sys.stdout.write("\n" + explain(wanted.plan).rstrip() + "\n")
+        _say_batch_only(wanted.batch_only)
+    if detailed_exitcode and not wanted.is_empty:
         raise typer.Exit(CHANGES)
 
 
-def _compiled(run: Invocation, folder: Path | None) -> Plan:
-    """The plan of a folder alone, as if it were the first."""
+def _sound(run: Invocation, folder: Path | None) -> Rules:
+    """The rules of ``folder``; all problems on standard error and exit 1 when one is broken."""
     found = _loaded(run, folder)
     for problem in found.errors:
         print(problem, file=sys.stderr)
     if found.errors:
         raise typer.Exit(1)
-    versions = [SegmentVersion(segment, 1) for segment in found.segments]
-    return build_plan(versions, found.catalog, MemoryRegistry(), JobParameters())
+    return found
+
+
+def _compiled(rules: Rules) -> Plan:
+    """The plan of ``rules`` alone, as if it were the first."""
+    versions = [SegmentVersion(segment, 1) for segment in rules.segments]
+    return build_plan(streamed(versions), rules.catalog, MemoryRegistry(), JobParameters())
 
 
 def _loaded(run: Invocation, folder: Path | None) -> Rules:
@@ -218,9 +227,12 @@ def _user() -> str:
 def _say_changes(done: Publication, nothing: str) -> None:
     applied, change = done.applied, done.change
     lines = [
-        f"+ {new.segment_id}  version {new.version}"
-        if new.replaces is None
-        else f"~ {new.segment_id}  version {new.replaces} -> {new.version}"
+        (
+            f"+ {new.segment_id}  version {new.version}"
+            if new.replaces is None
+            else f"~ {new.segment_id}  version {new.replaces} -> {new.version}"
+        )
+        + ("  batch only (cron)" if new.segment_id in done.batch_only else "")
         for new in applied.created
     ]
     lines += [f"- {segment}  retired" for segment in applied.retired]
@@ -240,6 +252,12 @@ def _say_changes(done: Publication, nothing: str) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
+def _say_batch_only(refresh: Mapping[str, str]) -> None:
+    if refresh:
+        lines = [f"  {segment}  {line}" for segment, line in sorted(refresh.items())]
+        sys.stdout.write("\n".join(["\nbatch only (cron), not in this plan:", *lines]) + "\n")
+
+
 def _as_json(done: Publication) -> dict[str, Any]:
     applied = done.applied
     return {
@@ -251,6 +269,7 @@ def _as_json(done: Publication) -> dict[str, Any]:
         "unchanged": applied.unchanged,
         "retired": applied.retired,
         "catalog_changed": applied.catalog_changed,
+        "batch_only": done.batch_only,
         "plan": {
             "hash": done.plan.hash,
             "before": done.before.hash if done.before else None,

@@ -7,31 +7,39 @@ from dataclasses import replace
 
 from headrace.clock import format_instant, parse_instant
 from headrace.errors import OperatorError
+from headrace.plan.build import SegmentVersion, batch_plan
+from headrace.plan.model import Plan
 from headrace.plan.usage import held_segments
 from headrace.settings import Settings
 from headrace.spark.recompute import compare, recomputed
 from headrace.spark.session import open_session
 from headrace.spark.start import newest_batch
 from headrace.spark.tables import Lake
+from headrace.store import Store
 
 
 def run(settings: Settings, *, at: str | None, segments: Sequence[str], output: str | None) -> int:
     """Evaluate the plan of the newest batch at an instant; 1 when batch and stream disagree.
 
+    Beside it those segments that are in batch only, of which the stream knows nothing.
     Without ``at`` the instant is the newest batch's now, where both must hold the same members.
     """
     asked = None if at is None else _instant(at)
     spark = open_session("headrace-recompute")
     lake = Lake(settings.tables_root)
     header, plan = newest_batch(spark, lake)
+    batch = _batch_plan(settings, plan)
     if segments:
-        unknown = set(segments) - {program.segment for program in plan.programs}
+        unknown = set(segments) - {one.segment for one in (*plan.programs, *batch.programs)}
         if unknown:
             raise OperatorError(f"not in the active plan: {', '.join(sorted(unknown))}")
-        chosen = tuple(p for p in plan.programs if p.segment in segments)
-        plan = replace(plan, programs=chosen)
+        plan, batch = _only(plan, segments), _only(batch, segments)
     instant = header.now if asked is None else asked
-    members = recomputed(spark, lake, plan=plan, header=header, at=instant).persist()
+    kept = recomputed(spark, lake, plan=plan, header=header, at=instant).persist()
+    members = kept
+    if batch.programs:
+        beside = recomputed(spark, lake, plan=batch, header=header, at=instant)
+        members = kept.unionByName(beside).persist()
     for row in members.groupBy("segment").count().orderBy("segment").collect():
         print(f"{row['segment']}\t{row['count']}")
     if output is not None:
@@ -41,14 +49,31 @@ def run(settings: Settings, *, at: str | None, segments: Sequence[str], output: 
     if at is not None:
         print(f"{members.count()} memberships at {format_instant(instant)}")
         return 0
-    parity = compare(spark, lake, members, plan=plan)
+    parity = compare(spark, lake, kept, plan=plan)
     for side, rows in (("stream", parity.only_stream), ("batch", parity.only_batch)):
         for segment, user in rows:
             print(f"only in {side}: {segment} {user}")
     for segment in held_segments(plan):
         print(f"not compared: {segment}, whose members hang on when batches ran")
+    for program in batch.programs:
+        print(f"not compared: {program.segment}, batch only (cron)")
     print(f"{parity.differences} differences in {parity.compared} memberships")
     return 1 if parity.differences else 0
+
+
+def _batch_plan(settings: Settings, plan: Plan) -> Plan:
+    """The active segments that the stream leaves out, under the same job as ``plan``."""
+    store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
+    try:
+        stored, catalog = store.active_versions(), store.catalog()
+    finally:
+        store.close()
+    versions = [SegmentVersion(one.segment, one.version) for one in stored]
+    return batch_plan(versions, catalog or plan.catalog, plan.job)
+
+
+def _only(plan: Plan, segments: Sequence[str]) -> Plan:
+    return replace(plan, programs=tuple(p for p in plan.programs if p.segment in segments))
 
 
 def _instant(text: str) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace.messages import topics
 from headrace.plan.model import Branch, JobParameters, Plan, Program, Stay, Tree, tree_out
-from headrace.plan.registry import Registry
+from headrace.plan.registry import MemoryRegistry, Registry
 from headrace.plan.sharing import Found, Leaf, Node
 from headrace.plan.text import canonical
 from headrace.rules.catalog import Catalog
@@ -23,6 +23,19 @@ class SegmentVersion:
 
     segment: Segment
     version: int
+
+
+def streamed(versions: Iterable[SegmentVersion]) -> tuple[SegmentVersion, ...]:
+    """The versions that the stream keeps: all but those in batch only."""
+    return tuple(one for one in versions if not one.segment.is_batch_only)
+
+
+def batch_plan(versions: Iterable[SegmentVersion], catalog: Catalog, job: JobParameters) -> Plan:
+    """The plan of those among ``versions`` that are in batch only; they may refer to the others."""
+    known = tuple(versions)
+    kept = {one.segment.id for one in streamed(known)}
+    plan = build_plan(known, catalog, MemoryRegistry(), job)
+    return replace(plan, programs=tuple(p for p in plan.programs if p.segment not in kept))
 
 
 def build_plan(

@@ -47,6 +47,7 @@ CODES: Final[Mapping[str, str]] = {
     "HR306": "A reference to an unknown segment",
     "HR307": "A segment that refers to itself",
     "HR308": "A test of an unknown segment",
+    "HR309": "A continuous segment that refers to one in batch only",
     "HR310": "A condition that never holds",
     "HR311": "A condition that always holds",
     "HR312": "A part that adds nothing",

@@ -9,6 +9,7 @@ from headrace.clock import zone, zones
 from headrace.errors import Problem
 from headrace.rules.catalog import Catalog, EventType, Field, FieldType, Mode
 from headrace.rules.conditions import read_condition
+from headrace.rules.cron import EXAMPLE, cron_fault, is_cron
 from headrace.rules.model import AllOf, Segment
 from headrace.rules.nodes import Mapping, Node, read_node
 from headrace.rules.reading import Reading, described
@@ -147,13 +148,16 @@ def _refresh(reading: Reading, rule: Mapping) -> str:
     text = reading.text(node, "'refresh'") if node is not None else None
     if node is None or text is None or text == "continuous":
         return "continuous"
-    if len(text.split()) == 5:
-        message = f"'refresh' by a cron line ({text!r}) is not supported yet"
-        reading.problem("HR190", message, node.place)
-    else:
-        hint = did_you_mean(text, ("continuous",))
-        reading.problem("HR117", f"'refresh' is 'continuous', not {text!r}", node.place, hint)
-    return "continuous"
+    if not is_cron(text):
+        message = f"'refresh' is 'continuous' or a cron line, not {text!r}"
+        hint = did_you_mean(text, ("continuous",)) or EXAMPLE
+        reading.problem("HR117", message, node.place, hint)
+        return "continuous"
+    fault = cron_fault(text)
+    if fault:
+        reading.problem("HR117", f"{text!r} is no cron line: {fault}", node.place, EXAMPLE)
+        return "continuous"
+    return " ".join(text.split())
 
 
 def _catalog(reading: Reading, node: Node) -> Catalog:

@@ -23,6 +23,9 @@ MOST_DISTINCT: Final = 10_000
 MOST_STEPS_KEPT: Final = 256
 """How many events a sequence looks at: the user's newest that match any of its steps."""
 
+CONTINUOUS: Final = "continuous"
+"""How a segment is kept unless it says a cron line."""
+
 Operator = Literal[
     "eq", "ne", "gt", "gte", "lt", "lte", "between", "in", "not_in",
     "contains", "not_contains", "contains_any", "contains_all",
@@ -221,15 +224,20 @@ class Segment:
     description: str = ""
     tags: tuple[str, ...] = ()
     timezone: str = "UTC"
-    refresh: str = "continuous"
+    refresh: str = CONTINUOUS
     stay: Stay | None = None
     tests: tuple[Trial, ...] = ()
 
+    @property
+    def is_batch_only(self) -> bool:
+        """Is it recomputed by a cron line, and left out of the stream?"""
+        return self.refresh != CONTINUOUS
+
 
 __all__ = [
-    "COUNTING", "DAY", "HOUR", "MINUTE", "MOST_DISTINCT", "MOST_STEPS_KEPT", "SECOND", "Ago",
-    "AllOf", "AnyOf", "Compare", "Condition", "Ever", "Function", "InList", "InSegment", "Leaf",
-    "Measure", "Not", "Operator", "Period", "PeriodName", "Property", "Sample", "Scalar",
-    "Segment", "Sequence", "Span", "Stay", "Step", "Subject", "Trait", "Trial", "Value", "Window",
-    "Within", "default_hop",
+    "CONTINUOUS", "COUNTING", "DAY", "HOUR", "MINUTE", "MOST_DISTINCT", "MOST_STEPS_KEPT",
+    "SECOND", "Ago", "AllOf", "AnyOf", "Compare", "Condition", "Ever", "Function", "InList",
+    "InSegment", "Leaf", "Measure", "Not", "Operator", "Period", "PeriodName", "Property",
+    "Sample", "Scalar", "Segment", "Sequence", "Span", "Stay", "Step", "Subject", "Trait", "Trial",
+    "Value", "Window", "Within", "default_hop",
 ]  # fmt: skip

@@ -33,7 +33,7 @@ def segment_references(segment: Segment) -> Iterator[tuple[str, Path]]:
 def check_references(
     segments: Iterable[Segment], places: Mapping[str, Places]
 ) -> tuple[Problem, ...]:
-    """References to nothing, and each segment that refers to itself, however far around."""
+    """References to nothing, to what the stream does not keep, and of a segment to itself."""
     known = {segment.id: segment for segment in segments}
     endless = _endless(known)
     problems: list[Problem] = []
@@ -47,6 +47,10 @@ def check_references(
             elif name in endless and (way := _way(name, segment.id, known)):
                 message = f"{segment.id!r} refers to itself: {' -> '.join((segment.id, *way))}"
                 problems.append(Problem("HR307", message, place))
+            elif known[name].is_batch_only and not segment.is_batch_only:
+                message = f"{segment.id!r} is continuous and {name!r} is batch only (cron)"
+                hint = f"give {segment.id!r} a cron line too: refresh: {known[name].refresh}"
+                problems.append(Problem("HR309", message, place, hint))
     return tuple(problems)
 
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from headrace.rules.checks import OPERATORS_OF
 from headrace.rules.conditions import FUNCTIONS, LIST_NAME, LOGIC, OPERATORS
+from headrace.rules.cron import FIELD, FIELDS
 from headrace.rules.documents import API_VERSION, FIELD_TYPES, ID, MODES
-from headrace.rules.model import COUNTING
+from headrace.rules.model import CONTINUOUS, COUNTING
 from headrace.rules.windows import PERIODS
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -55,7 +56,7 @@ def segment_schema() -> Schema:
         {
             "match": {"$ref": "#/$defs/condition"},
             "timezone": {"type": "string", "examples": ["Europe/Berlin"]},
-            "refresh": {"const": "continuous"},
+            "refresh": _refresh(),
             "stay": _stay(),
         },
         ["match"],
@@ -167,6 +168,12 @@ def _conditions() -> list[Schema]:
 def _step() -> Schema:
     more = {"where": {"$ref": "#/$defs/where"}, "within": _DURATION}
     return {"anyOf": [_object({head: _TEXT, **more}, [head]) for head in ("event", "not")]}
+
+
+def _refresh() -> Schema:
+    line = " +".join([FIELD] * len(FIELDS))
+    cron = {"type": "string", "pattern": f"^ *{line} *$", "examples": ["0 3 * * 1"]}
+    return {"anyOf": [{"const": CONTINUOUS}, cron]}
 
 
 def _stay() -> Schema:

@@ -9,7 +9,7 @@ from headrace.errors import OperatorError, RuleError
 from headrace.messages.control import NewPlan, encode_control
 from headrace.messages.headers import TYPE_CONTROL, cloud_event
 from headrace.messages.topics import CONTROL, in_namespace
-from headrace.plan.build import build_plan
+from headrace.plan.build import build_plan, streamed
 from headrace.plan.diff import PlanDiff, diff
 from headrace.plan.model import JobParameters, Plan
 from headrace.rules.rehearsal import failed_tests
@@ -32,6 +32,12 @@ class Publication:
     warning: str = ""
 
     @property
+    def batch_only(self) -> dict[str, str]:
+        """The active segments that the stream leaves out, each with its cron line."""
+        active = (one.segment for one in self.applied.active)
+        return {segment.id: segment.refresh for segment in active if segment.is_batch_only}
+
+    @property
     def is_empty(self) -> bool:
         """Rules and plan were the same already."""
         return self.applied.is_empty and not self.is_new_plan
@@ -49,9 +55,9 @@ def publish(
 ) -> Publication:
     """Apply ``rules``, compile all active versions and aim the streaming job at the plan.
 
-    All in one transaction: a broken rule, a test of the rules that does not hold, or a plan that
-    cannot be built, leaves everything as it was. The notice on control.v1 comes after; the job
-    finds the plan in Postgres without it.
+    Versions in batch only are active, but no part of that plan. All in one transaction: a broken
+    rule, a test of the rules that does not hold, or a plan that cannot be built, leaves everything
+    as it was. The notice on control.v1 comes after; the job finds the plan in Postgres without it.
     """
     failed = failed_tests(rules.require())
     if failed:
@@ -62,9 +68,10 @@ def publish(
         applied = edition.apply(
             rules, author=author, reason=reason, prune=prune, retention=job.retention_ms
         )
-        plan = build_plan(applied.active, applied.catalog, edition.registry, job)
+        kept = streamed(applied.active)
+        plan = build_plan(kept, applied.catalog, edition.registry, job)
         # The first version starts the job; a project without any has nothing to run.
-        wanted = bool(applied.active) or target is not None
+        wanted = bool(kept) or target is not None
         is_new = wanted and edition.aim(JOB, plan.to_json(), author=author)
     before = Plan.from_json(target.text) if target else None
     publication = Publication(

@@ -88,6 +88,7 @@ def _definition(row: StoredVersion) -> Definition:
             "owner": segment.owner,
             "description": segment.description,
             "tags": segment.tags,
+            "refresh": segment.refresh,
         }
     return Definition(
         segment=row.segment_id,

@@ -77,13 +77,14 @@ class UserBody(UserSegments):
     measures: dict[str, MeasureBody]
 
 
-SegmentState = Literal["active", "building", "retiring"]
+SegmentState = Literal["active", "building", "retiring", "batch"]
 SEGMENT = {
     "id": "high_value",
     "name": "High value",
     "owner": "growth",
     "description": "Big recent spenders",
     "tags": ["revenue"],
+    "refresh": "continuous",
     "version": 3,
     "active_version": 2,
     "state": "building",
@@ -92,13 +93,17 @@ SEGMENT = {
 
 
 class SegmentBody(BaseModel):
-    """A segment; ``version`` is the wanted one, ``active_version`` the one memberships follow."""
+    """A segment; ``version`` is the wanted one, ``active_version`` the one memberships follow.
+
+    One in state ``batch`` is recomputed by its cron line and has no memberships here.
+    """
 
     id: str
     name: str
     owner: str
     description: str
     tags: list[str]
+    refresh: Annotated[str, Field(description="continuous, or the cron line of a batch segment.")]
     version: int | None
     active_version: int | None
     state: SegmentState

@@ -39,6 +39,7 @@ class Definition:
     owner: str = ""
     description: str = ""
     tags: tuple[str, ...] = ()
+    refresh: str = "continuous"
     text: str = ""
     content_hash: str = ""
     created_at: Instant | None = None

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from headrace.cache.model import NoPage, Size
 from headrace.clock import Instant, format_instant
+from headrace.rules.model import CONTINUOUS
 from headrace.serving.asking import After, TheMemberships, TheSegments, cursor_of
 from headrace.serving.models import Members, SegmentBody, SegmentDetail, SegmentList, SegmentState
 from headrace.serving.ports import Definition
@@ -92,6 +93,7 @@ def _body(name: str, definition: Definition | None, size: Size | None) -> dict[s
         "owner": definition.owner if definition else "",
         "description": definition.description if definition else "",
         "tags": list(definition.tags) if definition else [],
+        "refresh": definition.refresh if definition else CONTINUOUS,
         "version": definition.version if definition else None,
         "active_version": size.version if size else None,
         "state": _state(definition, size),
@@ -102,6 +104,8 @@ def _body(name: str, definition: Definition | None, size: Size | None) -> dict[s
 def _state(definition: Definition | None, size: Size | None) -> SegmentState:
     if definition is None:
         return "retiring"
+    if definition.refresh != CONTINUOUS:
+        return "batch" if size is None else "retiring"
     return "active" if size is not None and size.version == definition.version else "building"
 
 
