@@ -101,7 +101,7 @@ EXPECTED = {
     "catalog infer": r"order:\n\s+properties: \{total: \{type: decimal\}\}",
     "headrace validate": r"26 segments, no errors",
     "--engine spark": r"(?s)^(segment,user_id\n.*big_spenders,ann\n.*)\1\1$",
-    "--explain": r"ann is in big_spenders",
+    "--explain ann": r"ann is in big_spenders",
     "/v1/segments/big_ticket/members": r"ann",
     "recompute_segments.py": r"(?m)^0 differences in",
 }
