@@ -20,5 +20,5 @@ def looking(usual: int) -> settings:
     )
 
 
-quick = looking(40)
-many = looking(150)
+quick = looking(25)
+many = looking(80)

@@ -1,8 +1,8 @@
 """How long checking a folder of rules takes: `python tests/bench/validation.py [SHAPE ...]`.
 
 Seconds for 1,000 rules, read and checked, by shape of the folder: what most folders look like, and
-what would make the reasoning about overlaps grow with the square. Exit 1 when an ordinary folder takes
-more than 5 s. `--profile` tells where they go.
+what would make the reasoning about overlaps grow with the square. Exit 1 when an ordinary folder
+takes more than 5 s. `--profile` tells where they go.
 """
 
 from __future__ import annotations

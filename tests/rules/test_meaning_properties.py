@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import Place
@@ -19,6 +19,7 @@ from headrace.rules.meaning.reasoning import Reasoning
 from headrace.rules.model import AllOf, AnyOf, Compare, Condition, Measure, Not, Segment, Sequence
 from headrace.rules.reference import explain_user, reference_members
 from headrace.rules.source import Path, Places, Rules
+from properties import looking
 from related import CATALOG as FEW
 from related import pair, related_case, related_lines
 from strategies import AT, CATALOG, Case, cases
@@ -126,13 +127,13 @@ def _is_gone(part: Condition, path: Path, gone: list[Path]) -> bool:
     return isinstance(part, Not) and _is_gone(part.part, (*path, 0), gone)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@looking(60)
 @given(cases())
 def test_claims_about_any_rules_hold(case: Case) -> None:
     claims(case, CATALOG)
 
 
-@settings(max_examples=400, deadline=None)
+@looking(160)
 @given(st.integers(0, 1 << 40))
 def test_claims_about_related_rules_hold(seed: int) -> None:
     random = Random(seed)
@@ -142,7 +143,7 @@ def test_claims_about_related_rules_hold(seed: int) -> None:
             claims(replace(case, lines=related_lines(random, case.segments)), FEW)
 
 
-@settings(max_examples=2_000, deadline=None)
+@looking(800)
 @given(st.integers(0, 1 << 40))
 def test_what_one_measure_says_of_another_holds(seed: int) -> None:
     random = Random(seed)

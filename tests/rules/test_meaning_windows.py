@@ -6,7 +6,7 @@ from math import gcd
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.clock import DAY, HOUR, MINUTE, parse_instant
@@ -14,6 +14,7 @@ from headrace.rules.meaning.windows import is_inside, most_days
 from headrace.rules.model import Ever, Period, Span, Window, Within
 from headrace.rules.reference_calendar import local_day
 from headrace.rules.reference_measures import counts
+from properties import looking
 
 HOPS = (MINUTE, 45 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 16 * HOUR // 5, DAY)
 STARTS = tuple(
@@ -35,7 +36,7 @@ def windows() -> st.SearchStrategy[Window]:
     return within | within | spans | periods | st.just(Ever())
 
 
-@settings(max_examples=600, deadline=None)
+@looking(250)
 @given(windows(), windows(), st.integers(0, 1 << 32))
 def test_what_counts_in_the_narrow_window_counts_in_the_wide_one(
     narrow: Window, wide: Window, seed: int
@@ -85,7 +86,7 @@ def test_inside(narrow: Window, wide: Window, expected: bool) -> None:
     assert is_inside(narrow, wide) is expected
 
 
-@settings(max_examples=300, deadline=None)
+@looking(150)
 @given(windows(), st.sampled_from(ZONES), st.integers(0, 1 << 32))
 def test_no_more_days_count_than_there_are(window: Window, zone: str, seed: int) -> None:
     most = most_days(window, zone)

@@ -10,7 +10,7 @@ from random import Random
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import headrace.rules
@@ -25,6 +25,7 @@ from headrace.rules.source import Rules
 from headrace.rules.trials import Expectation, Trial, TrialEvent
 from headrace.rules.turns import next_turn
 from headrace.rules.yaml import parse_segment
+from properties import looking
 from related import CATALOG as FEW
 from related import related_case
 from rule_folders import segment
@@ -131,7 +132,7 @@ STAYS = (
 )
 
 
-@settings(max_examples=150, deadline=None)
+@looking(50)
 @given(st.integers(0, 1 << 40), st.booleans())
 def test_nothing_changes_before_the_next_turn(seed: int, stays: bool) -> None:
     random = Random(seed)

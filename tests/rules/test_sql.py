@@ -8,7 +8,7 @@ from functools import reduce
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.clock import DAY, HOUR, MINUTE
@@ -34,6 +34,7 @@ from headrace.rules.reading import Reading
 from headrace.rules.sql import print_sql, read_sql
 from headrace.rules.sql.limits import depths_of
 from headrace.rules.yaml import parse_segment
+from properties import looking
 from rule_folders import segment as segment_text
 from rule_folders import write_rules
 from strategies import CATALOG, segments
@@ -266,7 +267,7 @@ def test_a_header_is_read_and_printed() -> None:
     assert printed.startswith("-- id: big\n-- name: Big: spenders # 1\n-- owner: growth\n")
 
 
-@settings(max_examples=300, deadline=None)
+@looking(100)
 @given(segments(), st.sampled_from((None, CATALOG)))
 def test_printing_is_undone_by_reading(segment: Segment, catalog: object) -> None:
     printed = print_sql(segment, catalog)  # type: ignore[arg-type]
@@ -282,7 +283,7 @@ NAMES = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@looking(100)
 @given(NAMES, NAMES, TEXTS, TEXTS, st.lists(st.text(min_size=1, max_size=5), max_size=3))
 def test_any_name_and_text_is_kept(
     event: str, name: str, text: str, title: str, tags: list[str]
@@ -349,7 +350,7 @@ def test_a_rule_too_long_for_sql_is_refused() -> None:
         print_sql(Segment(id="x", condition=Compare(Trait("a"), "in", values)))
 
 
-@settings(max_examples=100, deadline=None)
+@looking(60)
 @given(segments())
 def test_conditions_are_counted_as_in_yaml(segment: Segment) -> None:
     reading = Reading("x", zone=segment.timezone)

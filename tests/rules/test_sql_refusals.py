@@ -14,12 +14,13 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.rules.codes import CODES
 from headrace.rules.folder import load_rules
 from headrace.rules.sql import print_sql, read_sql
+from properties import looking
 from rule_folders import write_rules
 from strategies import segments
 
@@ -187,7 +188,7 @@ def test_shuffled_words_are_a_rule_or_problems(seed: int) -> None:
             assert read_sql(print_sql(read.segment)).segment == read.segment
 
 
-@settings(max_examples=200, deadline=None)
+@looking(100)
 @given(segments(), st.data())
 def test_a_broken_text_is_a_rule_or_problems(segment: object, data: st.DataObject) -> None:
     text = print_sql(segment)  # type: ignore[arg-type]
