@@ -14,6 +14,8 @@ import xxhash
 from headrace.clock import DAY, HOUR, MINUTE
 from headrace.engine import advance as kernel
 from headrace.engine.advance import advance
+from headrace.engine.compact import compact
+from headrace.engine.repeats import MOST_IDS
 from headrace.engine.state import (
     FACTS_SCHEMA,
     STATE_SCHEMA,
@@ -320,6 +322,17 @@ def test_a_new_rule_starts_from_its_own_instant() -> None:
     again = facts({"user": "ann", "type": "login", "ts": NOW + 10 * DAY, "id": "again"})
     out = advance(rows, again, plan=plan, now=NOW + 10 * DAY + 1, n=3)
     assert changes(out) == {"week": ("enter", "event", NOW + 10 * DAY)}
+
+
+def test_of_a_batch_with_very_many_events_of_a_user_the_newest_are_known_again() -> None:
+    plan = plan_of({"often": Compare(Measure("count", "login"), "gte", D(1))})
+    flood = [{"user": "ann", "type": "login", "id": f"e{i}"} for i in range(2 * MOST_IDS)]
+    state = advance(empty_state(), facts(*flood), plan=plan, now=NOW, n=1)
+    again = facts(*flood[-MOST_IDS:], {"user": "ann", "type": "login", "id": "new"})
+    rows = compact(state, now=NOW, horizon_ms=plan.job.horizon_ms)
+    for stood in (state, rows):
+        (row,) = advance(stood, again, plan=plan, now=NOW + 1, n=2).to_pylist()
+        assert (row["duplicates"], row["folded"]) == (MOST_IDS, 1)
 
 
 def test_sums_beyond_64_bits_are_exact() -> None:

@@ -21,7 +21,7 @@ from headrace.engine.measures import formerly, measured
 from headrace.engine.members import Members
 from headrace.engine.program import NEVER, Compiled, compiled
 from headrace.engine.reasons import CAUSES, explained
-from headrace.engine.repeats import keys_of, live_ids, repeats
+from headrace.engine.repeats import keys_of, live_ids, newest_ids, repeats
 from headrace.engine.rules import Group
 from headrace.engine.state import (
     ADDING,
@@ -306,7 +306,7 @@ class _Batch:
         """The ids of this batch and of states that join, by user, and how many each has."""
         at = ints(self.events["at"], self.now)
         fresh = fresh & (at >= self.now - self.code.plan.job.horizon_ms)
-        rows = np.flatnonzero(fresh)
+        rows = newest_ids(self.events, np.flatnonzero(fresh), self.users.owner_of_event)
         owners = self.users.owner_of_event[rows]
         ids = np.empty(len(rows), ID)
         ids["hash"] = keys[rows]

@@ -77,6 +77,22 @@ def _isin(values: Words, ordered: Words) -> Bools:
     return found
 
 
+def newest_ids(events: pa.Table, rows: Ints, owners: Ints) -> Ints:
+    """Of ``rows`` the newest MOST_IDS of each owner, in the order in which they arrived.
+
+    A batch has one second for all of its ids; which of them are the newest is known only here.
+    """
+    counts = np.bincount(owners[rows]) if len(rows) else rows
+    if counts.max(initial=0) <= MOST_IDS:
+        return rows
+    partition, offset = (ints(events[name], 0)[rows] for name in ("partition", "offset"))
+    order = np.lexsort((-offset, -partition, -ints(events["at"], 0)[rows], owners[rows]))
+    starts = np.cumsum(counts) - counts
+    kept = np.arange(len(rows)) - np.repeat(starts, counts) < MOST_IDS
+    chosen: Ints = np.sort(rows[order[kept]])
+    return chosen
+
+
 def live_ids(ids: Records, owners: Ints, users: int, oldest: int) -> tuple[Records, Ints]:
     """Each user's distinct ids not before ``oldest`` (seconds), by hash; the newest ones."""
     rows = np.flatnonzero((ids["at"] >= max(oldest, 0)) & (owners >= 0))
