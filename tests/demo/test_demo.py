@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -47,11 +48,25 @@ def left_over(home: Path) -> list[list[str]]:
     return found
 
 
+def leave_as_a_demo_does(home: Path) -> None:
+    """What lies there when the last demo has ended: its servers' addresses, and data."""
+    (home / "run").mkdir(parents=True)
+    (home / "data").mkdir()
+    url = "postgresql+psycopg2://headrace:secret@127.0.0.1:1/headrace"
+    notes = {
+        "password": "secret", "postgres_url": url, "kafka_bootstrap": "127.0.0.1:1",
+        "redis_url": "redis://:secret@127.0.0.1:1/0",
+        "ports": {"postgres": 1, "kafka": 1, "redis": 1},
+    }  # fmt: skip
+    (home / "run" / "servers.json").write_text(json.dumps(notes))
+
+
 @pytest.mark.timeout(600)
 def test_a_demo_whose_rules_change_and_whose_stream_is_killed_ends_in_no_differences(
     tmp_path: Path,
 ) -> None:
     home, rules = tmp_path / "home", tmp_path / "rules"
+    leave_as_a_demo_does(home)
     shutil.copytree(ROOT / "rules", rules)
     (rules / "segments" / "searching.yaml").write_text(
         segment("searching", "{event: search, count: true, within: 3 days, gte: 1}")

@@ -78,6 +78,8 @@ def demo(
         signal.signal(number, _interrupt)
     home = invocation.settings.home
     _clear(home, wipe=not keep)
+    # Settings name the servers of the last demo; those are gone.
+    invocation = Invocation(invocation.target, home, invocation.color)
     shop = Shop(seed=seed, users=users, start=system_clock())
     with ExitStack() as stack:
         stack.callback(_clear, home, wipe=False)
