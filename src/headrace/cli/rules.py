@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -113,6 +114,8 @@ def evaluate(
     loaded = _sound(rules)
     files = [events, *([traits] if traits is not None else [])]
     lines = EventLines(files, listed_users(lists) if lists is not None else ())
+    if explain is not None or engine is not Engine.SPARK:
+        loaded = _without_sql(loaded)
     if explain is not None:
         told = explain_user(lines, loaded.segments, loaded.catalog, instant, explain)
         if told is None:
@@ -133,6 +136,15 @@ def _sound(folder: Path) -> Rules:
     if rules.errors:
         raise typer.Exit(1)
     return rules
+
+
+def _without_sql(rules: Rules) -> Rules:
+    """The segments that are no statements; says of each that is that it is left out."""
+    for segment in rules.segments:
+        if segment.sql:
+            what = f"left out {segment.id}: batch only (cron), in SQL; --engine spark evaluates it"
+            print(what, file=sys.stderr)
+    return replace(rules, segments=tuple(one for one in rules.segments if not one.sql))
 
 
 def _evaluate(

@@ -18,11 +18,13 @@ def evaluate(
 ) -> tuple[list[tuple[str, str]], Mapping[str, int]]:
     """Sorted (segment, user) memberships at ``at``, and how many lines were refused by reason."""
     rules = load_rules(folder)
-    versions = [SegmentVersion(segment, 1) for segment in rules.segments]
+    versions = [SegmentVersion(segment, 1) for segment in rules.segments if not segment.sql]
+    statements = {segment.id: segment.sql for segment in rules.segments if segment.sql}
     plan = build_plan(versions, rules.catalog, MemoryRegistry(), JobParameters())
     spark = open_session("headrace-evaluate", master="local[*]", tables=False)
     try:
-        found = evaluate_lines(read_lines(spark, files), plan=plan, at=at)
+        lines = read_lines(spark, files)
+        found = evaluate_lines(lines, plan=plan, at=at, statements=statements)
         rows = found.members.orderBy("segment", "user_id").toLocalIterator()
         return [(row["segment"], row["user_id"]) for row in rows], found.refused
     finally:

@@ -28,17 +28,21 @@ def run(settings: Settings, *, at: str | None, segments: Sequence[str], output: 
     spark = open_session("headrace-recompute")
     lake = Lake(settings.tables_root)
     header, plan = newest_batch(spark, lake)
-    batch = _batch_plan(settings, plan)
+    batch, statements = _beside(settings, plan)
     if segments:
-        unknown = set(segments) - {one.segment for one in (*plan.programs, *batch.programs)}
+        known = {one.segment for one in (*plan.programs, *batch.programs)} | statements.keys()
+        unknown = set(segments) - known
         if unknown:
             raise OperatorError(f"not in the active plan: {', '.join(sorted(unknown))}")
         plan, batch = _only(plan, segments), _only(batch, segments)
+        statements = {name: text for name, text in statements.items() if name in segments}
     instant = header.now if asked is None else asked
     kept = recomputed(spark, lake, plan=plan, header=header, at=instant).persist()
     members = kept
-    if batch.programs:
-        beside = recomputed(spark, lake, plan=batch, header=header, at=instant)
+    if batch.programs or statements:
+        beside = recomputed(
+            spark, lake, plan=batch, header=header, at=instant, statements=statements
+        )
         members = kept.unionByName(beside).persist()
     for row in members.groupBy("segment").count().orderBy("segment").collect():
         print(f"{row['segment']}\t{row['count']}")
@@ -55,21 +59,25 @@ def run(settings: Settings, *, at: str | None, segments: Sequence[str], output: 
             print(f"only in {side}: {segment} {user}")
     for segment in held_segments(plan):
         print(f"not compared: {segment}, whose members hang on when batches ran")
-    for program in batch.programs:
-        print(f"not compared: {program.segment}, batch only (cron)")
+    for segment in sorted({program.segment for program in batch.programs} | statements.keys()):
+        print(f"not compared: {segment}, batch only (cron)")
     print(f"{parity.differences} differences in {parity.compared} memberships")
     return 1 if parity.differences else 0
 
 
-def _batch_plan(settings: Settings, plan: Plan) -> Plan:
-    """The active segments that the stream leaves out, under the same job as ``plan``."""
+def _beside(settings: Settings, plan: Plan) -> tuple[Plan, dict[str, str]]:
+    """The active segments that the stream leaves out, under the same job as ``plan``.
+
+    Those in SQL, which are part of no plan, come by id with their text.
+    """
     store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
     try:
         stored, catalog = store.active_versions(), store.catalog()
     finally:
         store.close()
     versions = [SegmentVersion(one.segment, one.version) for one in stored]
-    return batch_plan(versions, catalog or plan.catalog, plan.job)
+    statements = {one.segment.id: one.segment.sql for one in versions if one.segment.sql}
+    return batch_plan(versions, catalog or plan.catalog, plan.job), statements
 
 
 def _only(plan: Plan, segments: Sequence[str]) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from headrace.errors import InternalError
 from headrace.messages import topics
 from headrace.plan.model import Branch, JobParameters, Plan, Program, Stay, Tree, tree_out
 from headrace.plan.registry import MemoryRegistry, Registry
@@ -31,8 +32,11 @@ def streamed(versions: Iterable[SegmentVersion]) -> tuple[SegmentVersion, ...]:
 
 
 def batch_plan(versions: Iterable[SegmentVersion], catalog: Catalog, job: JobParameters) -> Plan:
-    """The plan of those among ``versions`` that are in batch only; they may refer to the others."""
-    known = tuple(versions)
+    """The plan of those among ``versions`` that are in batch only; they may refer to the others.
+
+    Statements, which are for Spark SQL, are left out.
+    """
+    known = tuple(one for one in versions if not one.segment.sql)
     kept = {one.segment.id for one in streamed(known)}
     plan = build_plan(known, catalog, MemoryRegistry(), job)
     return replace(plan, programs=tuple(p for p in plan.programs if p.segment not in kept))
@@ -47,6 +51,9 @@ def build_plan(
     redeploy keeps the state.
     """
     ordered = sorted(versions, key=lambda one: (one.segment.id, one.version))
+    for one in ordered:
+        if one.segment.sql:  # its condition, which says nothing, would hold of everybody
+            raise InternalError(f"{one.segment.id!r} is SQL in batch and part of no plan")
     found = Found(catalog, {one.segment.id: one.segment for one in ordered})
     trees = [found.segment(one.segment) for one in ordered]
     layout = found.laid_out(registry)

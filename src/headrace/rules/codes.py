@@ -28,7 +28,6 @@ CODES: Final[Mapping[str, str]] = {
     "HR119": "A sample that is none",
     "HR120": "A sequence that is none",
     "HR121": "A stay that says nothing",
-    "HR190": "Not supported yet",
     "HR201": "An unknown event",
     "HR202": "An unknown trait",
     "HR203": "An unknown property",
@@ -47,7 +46,7 @@ CODES: Final[Mapping[str, str]] = {
     "HR306": "A reference to an unknown segment",
     "HR307": "A segment that refers to itself",
     "HR308": "A test of an unknown segment",
-    "HR309": "A continuous segment that refers to one in batch only",
+    "HR309": "A reference to a segment that is not kept where it is needed",
     "HR310": "A condition that never holds",
     "HR311": "A condition that always holds",
     "HR312": "A part that adds nothing",
@@ -66,6 +65,15 @@ CODES: Final[Mapping[str, str]] = {
     "HR409": "A constant that is none",
     "HR410": "A LIKE of another kind",
     "HR411": "A query of something else than users",
+    "HR412": "A form of SQL that batch does not have",
+    "HR413": "A function that SQL in batch does not have",
+    "HR414": "A table that SQL in batch does not have",
+    "HR415": "A column that SQL in batch does not have",
+    "HR416": "A type that SQL in batch does not have",
+    "HR417": "A join of something else than one user's rows",
+    "HR418": "SQL in batch that gives something else than users",
+    "HR419": "SQL in batch beside what it cannot have",
+    "HR420": "SQL in batch that Spark refuses",
 }
 
 

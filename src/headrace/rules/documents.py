@@ -6,12 +6,12 @@ import re
 from typing import Final, get_args
 
 from headrace.clock import zone, zones
-from headrace.errors import Problem
+from headrace.errors import Place, Problem
 from headrace.rules.catalog import Catalog, EventType, Field, FieldType, Mode
 from headrace.rules.conditions import read_condition
 from headrace.rules.cron import EXAMPLE, cron_fault, is_cron
 from headrace.rules.model import AllOf, Segment
-from headrace.rules.nodes import Mapping, Node, read_node
+from headrace.rules.nodes import Mapping, Node, Scalar, read_node
 from headrace.rules.reading import Reading, described
 from headrace.rules.source import CatalogText, Places, SegmentText, did_you_mean
 from headrace.rules.stays import read_stay
@@ -70,14 +70,14 @@ def _segment(reading: Reading, node: Node) -> Segment | None:
     rule = reading.mapping(spec, "'spec'") if spec is not None else None
     texts = _metadata(reading, about) if about is not None else {}
     tags = _tags(reading, about) if about is not None else ()
-    condition, stay, refresh = None, None, "continuous"
+    condition, stay, refresh, sql = None, None, "continuous", ""
     if rule is not None:
         found = rule.get("sql")
-        if found is not None:
-            reading.problem("HR190", "'sql' is not supported yet", found.place)
         reading.known_keys(rule, ("match", "timezone", "refresh", "stay", "sql"), "'spec'")
         reading.zone, refresh = _timezone(reading, rule), _refresh(reading, rule)
-        if found is None:
+        if found is not None:
+            sql = _sql(reading, found, rule, document)
+        else:
             match = reading.required(rule, "match", "'spec'")
             condition = read_condition(reading, match, ()) if match is not None else None
         hysteresis = rule.get("stay")
@@ -94,6 +94,7 @@ def _segment(reading: Reading, node: Node) -> Segment | None:
         timezone=reading.zone,
         refresh=refresh,
         stay=stay,
+        sql=sql,
         tests=read_trials(reading, tests) if tests is not None else (),
     )
 
@@ -158,6 +159,47 @@ def _refresh(reading: Reading, rule: Mapping) -> str:
         reading.problem("HR117", f"{text!r} is no cron line: {fault}", node.place, EXAMPLE)
         return "continuous"
     return " ".join(text.split())
+
+
+def _sql(reading: Reading, node: Node, rule: Mapping, document: Mapping) -> str:
+    """The canonical text of a statement in batch; nothing when it is refused."""
+    for key, mapping in (("match", rule), ("timezone", rule), ("stay", rule), ("tests", document)):
+        beside = mapping.get(key)
+        if beside is not None:
+            reading.problem("HR419", f"{key!r} beside 'sql'", beside.place, _WITHOUT[key])
+    refresh = rule.get("refresh")
+    if refresh is None or getattr(refresh, "text", "") == "continuous":
+        message = "'sql' is evaluated in batch alone: it needs a cron line as 'refresh'"
+        reading.problem("HR419", message, node.place, EXAMPLE)
+    text = reading.text(node, "'sql'")
+    if text is None or not isinstance(node, Scalar):
+        return ""
+    # The parser takes a quarter of a second to import: segments without SQL do without it.
+    from headrace.rules.sql.batch import read_batch_sql
+    from headrace.rules.sql.draft import Draft
+
+    draft = Draft(reading.file, text)
+    sql = read_batch_sql(draft)
+    for problem in draft.problems:
+        place = _within(problem.place, node)
+        reading.problem(problem.code, problem.message, place, problem.hint)
+    return sql
+
+
+_WITHOUT: Final = {
+    "match": "a rule is one or the other",
+    "timezone": "statements go by UTC",
+    "stay": "statements say who is in, and have no memory",
+    "tests": "try it on a file: headrace evaluate --engine spark",
+}
+
+
+def _within(place: Place, node: Scalar) -> Place:
+    """``place`` in the text of ``node`` as a place in the file."""
+    start = node.inside
+    if start is None:
+        return node.place
+    return Place(start.file, start.line + place.line - 1, start.column + place.column - 1)
 
 
 def _catalog(reading: Reading, node: Node) -> Catalog:

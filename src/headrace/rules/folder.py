@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def _segment_files(root: Path) -> list[Path]:
 
 
 def _rule_tests(
-    root: Path, catalog: Catalog, segments: Collection[str], problems: list[Problem]
+    root: Path, catalog: Catalog, segments: Mapping[str, Segment], problems: list[Problem]
 ) -> tuple[RuleTest, ...]:
     tests = []
     for file in sorted((root / "tests").rglob("*")):
@@ -112,8 +112,20 @@ def _rule_tests(
         problems += read.problems
         if read.test is not None:
             problems += check_rule_test(read.test, catalog, segments)
+            problems += _of_statements(read.test, segments)
             tests.append(read.test)
     return tuple(tests)
+
+
+def _of_statements(test: RuleTest, segments: Mapping[str, Segment]) -> Iterator[Problem]:
+    """Tests of what no test can play."""
+    for number, trial in enumerate(test.trials):
+        for index, expected in enumerate(trial.expect):
+            if expected.segment in segments and segments[expected.segment].sql:
+                message = f"a test of {expected.segment!r}, which is SQL in batch"
+                place = test.places.of(("tests", number, index))
+                hint = "try it on a file: headrace evaluate --engine spark"
+                yield Problem("HR419", message, place, hint)
 
 
 def _text(file: Path, problems: list[Problem]) -> str | None:

@@ -215,7 +215,10 @@ class Stay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A named condition over what users did and are."""
+    """A named condition over what users did and are.
+
+    Or ``sql``: a statement that Spark alone evaluates, in batch. Its ``condition`` says nothing.
+    """
 
     id: str
     condition: Condition
@@ -226,6 +229,7 @@ class Segment:
     timezone: str = "UTC"
     refresh: str = CONTINUOUS
     stay: Stay | None = None
+    sql: str = ""
     tests: tuple[Trial, ...] = ()
 
     @property

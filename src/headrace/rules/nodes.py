@@ -25,11 +25,15 @@ _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]{1,6})?|[-+
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A text as written; ``plain`` when it stands without quotes."""
+    """A text as written; ``plain`` when it stands without quotes.
+
+    ``inside`` is where its first character stands, if its lines stand below each other as in it.
+    """
 
     text: str
     plain: bool
     place: Place
+    inside: Place | None = None
 
     @property
     def value(self) -> str | Decimal | bool | None:
@@ -146,6 +150,18 @@ def _spaced(text: str) -> str:
     return text
 
 
+def _inside(event: Any, place: Place) -> Place | None:
+    """Where the text of a scalar begins: below a ``|``, behind a quote."""
+    mark = event.start_mark
+    if event.style == "|":
+        below = (mark.buffer or "").split("\n")[mark.line + 1 :]
+        first = next((line for line in below if line.strip()), "")
+        return Place(place.file, place.line + 1, len(first) - len(first.lstrip(" ")) + 1)
+    if "\n" in event.value or event.end_mark.line != mark.line:
+        return None
+    return Place(place.file, place.line, place.column + (event.style is not None))
+
+
 class _Builder:
     """Puts events together, with a stack of its own: no text is too deep for it."""
 
@@ -172,7 +188,8 @@ class _Builder:
                 self.aliases += 1
                 self._put(Scalar("", True, place))
             case yaml.ScalarEvent():
-                self._put(Scalar(self._text(event.value, place), event.style is None, place))
+                text, inside = self._text(event.value, place), _inside(event, place)
+                self._put(Scalar(text, event.style is None, place, inside))
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
                 if len(self.stack) >= DEEPEST:
                     self._problem("HR106", f"nested more than {DEEPEST} deep", place)

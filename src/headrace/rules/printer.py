@@ -52,7 +52,14 @@ class Bare:
     text: str
 
 
-Tree: TypeAlias = "str | Decimal | bool | Bare | list[Tree] | dict[str, Tree] | None"
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Printable lines that are printed below each other, below a ``|``."""
+
+    text: str
+
+
+Tree: TypeAlias = "str | Decimal | bool | Bare | Block | list[Tree] | dict[str, Tree] | None"
 
 # Texts that need no quotes here nor in any other YAML reader.
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*( [A-Za-z0-9_./@+-]+)*")
@@ -113,7 +120,9 @@ def _segment(segment: Segment) -> dict[str, Tree]:
             metadata[key] = text
     if segment.tags:
         metadata["tags"] = list(segment.tags)
-    spec: dict[str, Tree] = {"match": condition_tree(segment.condition)}
+    spec: dict[str, Tree] = (
+        {"sql": Block(segment.sql)} if segment.sql else {"match": condition_tree(segment.condition)}
+    )
     if segment.timezone != "UTC":
         spec["timezone"] = segment.timezone
     if segment.refresh != "continuous":
@@ -282,6 +291,9 @@ def _block(tree: Tree, indent: int) -> list[str]:
         case dict():
             for key, value in tree.items():
                 head = f"{pad}{_text(key)}:"
+                if isinstance(value, Block):
+                    lines += [f"{head} |-", *(f"{pad}  {line}" for line in value.text.split("\n"))]
+                    continue
                 flow = _flow(value)
                 if _is_short(value) and len(head) + 1 + len(flow) <= WIDTH:
                     lines.append(f"{head} {flow}")
@@ -308,7 +320,8 @@ def _is_short(tree: Tree) -> bool:
             flat = not any(isinstance(v, dict) for held in inner for v in held.values())
             lists = [value for value in tree.values() if isinstance(value, list)]
             short = all(map(_is_short, inner)) and all(map(_is_short, lists))
-            return len(inner) <= 1 and flat and short
+            has_block = any(isinstance(value, Block) for value in tree.values())
+            return len(inner) <= 1 and flat and short and not has_block
         case list():
             return not any(isinstance(item, (dict, list)) for item in tree)
         case _:
@@ -329,8 +342,8 @@ def _flow(tree: Tree) -> str:
             return text
         case Decimal():
             return print_number(tree)
-        case str():
-            return _text(tree)
+        case str() | Block():
+            return _text(tree if isinstance(tree, str) else tree.text)
         case _:
             assert_never(tree)
 

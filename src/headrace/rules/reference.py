@@ -18,6 +18,7 @@ import re2
 import xxhash
 
 from headrace.clock import parse_instant
+from headrace.errors import InternalError
 from headrace.rules import model
 from headrace.rules.catalog import LIST, Catalog, FieldType
 from headrace.rules.model import (
@@ -161,6 +162,8 @@ def _as_line(fact: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_member(segment: Segment, person: Person, world: _World) -> bool:
+    if segment.sql:
+        raise InternalError(f"{segment.id!r} is SQL in batch, which Spark alone evaluates")
     if segment.stay is None:
         return _holds(segment.condition, person, world)
     return len(_turns(segment, person, world)) % 2 == 1

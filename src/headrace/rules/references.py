@@ -47,6 +47,10 @@ def check_references(
             elif name in endless and (way := _way(name, segment.id, known)):
                 message = f"{segment.id!r} refers to itself: {' -> '.join((segment.id, *way))}"
                 problems.append(Problem("HR307", message, place))
+            elif known[name].sql:
+                message = f"{segment.id!r} refers to {name!r}, which is SQL in batch"
+                hint = "no rule looks into a statement; write its condition here"
+                problems.append(Problem("HR309", message, place, hint))
             elif known[name].is_batch_only and not segment.is_batch_only:
                 message = f"{segment.id!r} is continuous and {name!r} is batch only (cron)"
                 hint = f"give {segment.id!r} a cron line too: refresh: {known[name].refresh}"

@@ -52,15 +52,18 @@ _VALUES: Final[dict[str, Schema]] = {
 
 def segment_schema() -> Schema:
     """The schema of ``kind: Segment``."""
+    statement = {"type": "string", "description": "One SELECT of user_id, evaluated in batch."}
     spec = _object(
         {
             "match": {"$ref": "#/$defs/condition"},
             "timezone": {"type": "string", "examples": ["Europe/Berlin"]},
             "refresh": _refresh(),
             "stay": _stay(),
+            "sql": statement,
         },
-        ["match"],
+        [],
     )
+    spec["oneOf"] = [{"required": ["match"]}, {"required": ["sql", "refresh"]}]
     metadata = _object(
         {
             "id": {"type": "string", "pattern": f"^{ID.pattern}$"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from headrace.engine.state import members_of
 from headrace.plan.model import Plan
 from headrace.spark.fold import user_hash
 from headrace.spark.intake import parsed
+from headrace.spark.statements import MEMBER, statement_members
 
 # One group of this many facts keeps the kernel's arrays in the processor's caches.
 FACTS_PER_GROUP = 100_000
@@ -31,7 +32,6 @@ FACT = (
     " partition int, offset bigint, at bigint"
 )
 FACT_COLUMNS = [field.split()[0] for field in FACT.split(",")]
-MEMBER = "segment string, user_id string"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +53,35 @@ def read_lines(spark: SparkSession, files: Sequence[str]) -> DataFrame:
     )
 
 
-def evaluate_lines(lines: DataFrame, *, plan: Plan, at: int) -> Evaluated:
-    """Who is in which segment of ``plan`` at ``at``, from Kafka-like rows in any order."""
+def evaluate_lines(
+    lines: DataFrame, *, plan: Plan, at: int, statements: Mapping[str, str] | None = None
+) -> Evaluated:
+    """Who is in which segment of ``plan`` at ``at``, from Kafka-like rows in any order.
+
+    ``statements`` are segments in SQL beside the plan, by id.
+    """
     judged = parsed(lines, catalog=plan.catalog, now=None, retention_ms=None).persist()
     refused = {
         row["reason"]: row["count"]
         for row in judged.where("verdict = 'rejected'").groupBy("reason").count().collect()
     }
     accepted = judged.where((F.col("verdict") == "accepted") & (F.col("ts") <= at))
-    return Evaluated(
-        evaluate_facts(accepted.withColumn("at", F.lit(at).cast("long")), plan=plan, at=at), refused
-    )
+    facts = accepted.withColumn("at", F.lit(at).cast("long"))
+    return Evaluated(evaluate_facts(facts, plan=plan, at=at, statements=statements), refused)
 
 
-def evaluate_facts(facts: DataFrame, *, plan: Plan, at: int) -> DataFrame:
-    """Accepted rows of ``events``, no repeats -> memberships (segment, user_id) at ``at``."""
+def evaluate_facts(
+    facts: DataFrame, *, plan: Plan, at: int, statements: Mapping[str, str] | None = None
+) -> DataFrame:
+    """Accepted rows of ``events``, no repeats -> memberships (segment, user_id) at ``at``.
+
+    ``statements`` are segments in SQL beside the plan, by id.
+    """
     links = facts.where(F.col("type").isin(*LINKS))
     identities = resolve(links_of(links.toArrow()), at=at)
     rows = _identified(facts.where(~F.col("type").isin(*LINKS)), identities)
+    if statements:
+        rows = rows.persist()
     groups = max(1, -(-rows.count() // FACTS_PER_GROUP))
 
     def evaluate_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -80,9 +91,11 @@ def evaluate_facts(facts: DataFrame, *, plan: Plan, at: int) -> DataFrame:
             state = state_at(happened, plan=plan, at=at)
             yield from named_members(state, plan).to_batches()
 
-    return rows.repartitionById(groups, F.pmod(user_hash(), F.lit(groups)).cast("int")).mapInArrow(
-        evaluate_group, MEMBER
-    )
+    by_group = rows.repartitionById(groups, F.pmod(user_hash(), F.lit(groups)).cast("int"))
+    members = by_group.mapInArrow(evaluate_group, MEMBER)
+    if not statements:
+        return members
+    return members.unionByName(statement_members(rows, statements=statements, at=at))
 
 
 def state_members(latest: DataFrame, *, plan: Plan) -> DataFrame:

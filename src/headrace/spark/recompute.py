@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
@@ -26,14 +27,23 @@ class Parity:
 
 
 def recomputed(
-    spark: SparkSession, lake: Lake, *, plan: Plan, header: Header, at: int
+    spark: SparkSession,
+    lake: Lake,
+    *,
+    plan: Plan,
+    header: Header,
+    at: int,
+    statements: Mapping[str, str] | None = None,
 ) -> DataFrame:
     """Memberships (segment, user_id) at ``at`` from the stored events up to batch ``header.n``,
-    under the identities that the stream knew then."""
+    under the identities that the stream knew then.
+
+    ``statements`` are segments in SQL beside the plan, by id.
+    """
     facts = lake.facts(spark, horizon_ms=plan.job.horizon_ms)
     carried_out = F.when(F.col("type").isin(*LINKS), header.linked).otherwise(header.n)
     known = facts.where((F.col("n") <= carried_out) & (F.col("ts") <= at))
-    return evaluate_facts(known, plan=plan, at=at)
+    return evaluate_facts(known, plan=plan, at=at, statements=statements)
 
 
 def compare(

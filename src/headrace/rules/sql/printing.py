@@ -54,6 +54,9 @@ def print_sql(segment: Segment, catalog: Catalog | None = None) -> str:
     With the ``catalog``, arrays and timestamps are written as what they are. RuleError when the
     text would be longer than a rule in SQL may be.
     """
+    if segment.sql:
+        message = f"rule {segment.id!r} is SQL in batch, which the rule language has no words for"
+        raise RuleError([Problem("HR419", message, Place(segment.id), "keep it in YAML")])
     with room_to_recurse():
         header = print_header(segment)
         text = header + "\n".join(_Printer(catalog or Catalog()).query(segment.condition).lines)
