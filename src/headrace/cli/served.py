@@ -71,6 +71,10 @@ class Api:
             raise OperatorError(
                 f"{self.base}{path} answers {error.code}: {error.read()!r}"
             ) from error
+        except ValueError as error:
+            raise OperatorError(
+                f"{self.base}{path} answers something that is not JSON: is another server there?"
+            ) from error
         except OSError as error:
             raise OperatorError(f"the API at {self.base} does not answer: {error}") from error
 
