@@ -20,7 +20,7 @@ from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ParseError, TokenError
 from sqlglot.parser import Parser
 from sqlglot.tokenizer_core import Token, TokenType
-from sqlglot.tokens import Tokenizer
+from sqlglot.tokens import Tokenizer as StandardTokenizer
 
 from headrace.errors import Place
 from headrace.rules.sql.allowed import (
@@ -54,7 +54,7 @@ _WORDS: Final = frozenset({
 class Rules(Dialect):
     """Standard texts in single quotes, names in backticks, and nothing that escapes in a text."""
 
-    class Tokenizer(Tokenizer):
+    class Tokenizer(StandardTokenizer):
         """Backticks quote names: double quotes mean one thing in Spark and another elsewhere."""
 
         QUOTES: ClassVar = ["'"]
