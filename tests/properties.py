@@ -20,5 +20,5 @@ def looking(usual: int) -> settings:
     )
 
 
-quick = looking(25)
-many = looking(80)
+quick = looking(20)
+many = looking(55)

@@ -127,13 +127,13 @@ def _is_gone(part: Condition, path: Path, gone: list[Path]) -> bool:
     return isinstance(part, Not) and _is_gone(part.part, (*path, 0), gone)
 
 
-@looking(60)
+@looking(40)
 @given(cases())
 def test_claims_about_any_rules_hold(case: Case) -> None:
     claims(case, CATALOG)
 
 
-@looking(160)
+@looking(100)
 @given(st.integers(0, 1 << 40))
 def test_claims_about_related_rules_hold(seed: int) -> None:
     random = Random(seed)
@@ -143,7 +143,7 @@ def test_claims_about_related_rules_hold(seed: int) -> None:
             claims(replace(case, lines=related_lines(random, case.segments)), FEW)
 
 
-@looking(800)
+@looking(500)
 @given(st.integers(0, 1 << 40))
 def test_what_one_measure_says_of_another_holds(seed: int) -> None:
     random = Random(seed)

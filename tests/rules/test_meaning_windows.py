@@ -36,7 +36,7 @@ def windows() -> st.SearchStrategy[Window]:
     return within | within | spans | periods | st.just(Ever())
 
 
-@looking(250)
+@looking(120)
 @given(windows(), windows(), st.integers(0, 1 << 32))
 def test_what_counts_in_the_narrow_window_counts_in_the_wide_one(
     narrow: Window, wide: Window, seed: int
@@ -86,7 +86,7 @@ def test_inside(narrow: Window, wide: Window, expected: bool) -> None:
     assert is_inside(narrow, wide) is expected
 
 
-@looking(150)
+@looking(80)
 @given(windows(), st.sampled_from(ZONES), st.integers(0, 1 << 32))
 def test_no_more_days_count_than_there_are(window: Window, zone: str, seed: int) -> None:
     most = most_days(window, zone)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from random import Random
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import headrace.rules
 from headrace.clock import DAY, HOUR, format_instant
 from headrace.rules.model import Compare, Stay, Trait
 from headrace.rules.reference import reference_members
 from headrace.rules.rehearsal import failed_tests
-from headrace.rules.rule_test_schema import NAME, rule_test_schema
 from headrace.rules.rule_tests import check_rule_test, read_rule_test
-from headrace.rules.schema import segment_schema
 from headrace.rules.source import Rules
 from headrace.rules.trials import Expectation, Trial, TrialEvent
 from headrace.rules.turns import next_turn
@@ -97,12 +91,6 @@ def test_names_are_checked() -> None:
     ]
 
 
-def test_the_committed_schema_is_the_generated_one() -> None:
-    schema = rule_test_schema(segment_schema()["$defs"]["test"])
-    jsonschema.Draft202012Validator.check_schema(schema)
-    assert json.loads((Path(headrace.rules.__file__).parent / NAME).read_text()) == schema
-
-
 def spender(expected: str) -> Rules:
     text = segment("spender", "{list: vip}") + (
         f"tests: [{{name: bought, {EVENTS}, expect: [{{user: ann, at: 9, member: {expected}}}]}}]"
@@ -132,7 +120,7 @@ STAYS = (
 )
 
 
-@looking(50)
+@looking(20)
 @given(st.integers(0, 1 << 40), st.booleans())
 def test_nothing_changes_before_the_next_turn(seed: int, stays: bool) -> None:
     random = Random(seed)

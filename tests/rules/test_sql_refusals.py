@@ -188,7 +188,7 @@ def test_shuffled_words_are_a_rule_or_problems(seed: int) -> None:
             assert read_sql(print_sql(read.segment)).segment == read.segment
 
 
-@looking(100)
+@looking(60)
 @given(segments(), st.data())
 def test_a_broken_text_is_a_rule_or_problems(segment: object, data: st.DataObject) -> None:
     text = print_sql(segment)  # type: ignore[arg-type]

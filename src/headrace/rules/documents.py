@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final, get_args
 
-from headrace.clock import zone, zones
 from headrace.errors import Place, Problem
 from headrace.rules.catalog import Catalog, EventType, Field, FieldType, Mode
 from headrace.rules.conditions import read_condition
-from headrace.rules.cron import EXAMPLE, cron_fault, is_cron
+from headrace.rules.cron import EXAMPLE
+from headrace.rules.metadata import (
+    read_head,
+    read_metadata,
+    read_refresh,
+    read_tags,
+    read_timezone,
+)
 from headrace.rules.model import AllOf, Segment
 from headrace.rules.nodes import Mapping, Node, Scalar, read_node
 from headrace.rules.reading import Reading, described
@@ -17,8 +22,6 @@ from headrace.rules.source import CatalogText, Places, SegmentText, did_you_mean
 from headrace.rules.stays import read_stay
 from headrace.rules.trial_texts import read_trials
 
-API_VERSION: Final = "headrace/v1"
-ID: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 LONGEST_NAME: Final = 256
 FIELD_TYPES: Final[tuple[FieldType, ...]] = get_args(FieldType)
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
@@ -46,35 +49,21 @@ def in_order(problems: list[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda problem: (problem.place, problem.code)))
 
 
-def _document(reading: Reading, node: Node, kind: str, keys: tuple[str, ...]) -> Mapping | None:
-    document = reading.mapping(node, f"a {kind.lower()}")
-    if document is None:
-        return None
-    reading.known_keys(document, ("apiVersion", "kind", *keys), f"a {kind.lower()}")
-    for key, expected in (("apiVersion", API_VERSION), ("kind", kind)):
-        value = reading.required(document, key, f"a {kind.lower()}")
-        text = reading.text(value, f"{key!r}") if value is not None else None
-        if value is not None and text is not None and text != expected:
-            message = f"{key!r} must be {expected!r} here, not {text!r}"
-            reading.problem("HR110", message, value.place, did_you_mean(text, (expected,)))
-    return document
-
-
 def _segment(reading: Reading, node: Node) -> Segment | None:
-    document = _document(reading, node, "Segment", ("metadata", "spec", "tests"))
+    document = read_head(reading, node, "Segment", ("metadata", "spec", "tests"), "a segment")
     if document is None:
         return None
     metadata = reading.required(document, "metadata", "a segment")
     about = reading.mapping(metadata, "'metadata'") if metadata is not None else None
     spec = reading.required(document, "spec", "a segment")
     rule = reading.mapping(spec, "'spec'") if spec is not None else None
-    texts = _metadata(reading, about) if about is not None else {}
-    tags = _tags(reading, about) if about is not None else ()
+    texts = read_metadata(reading, about) if about is not None else {}
+    tags = read_tags(reading, about) if about is not None else ()
     condition, stay, refresh, sql = None, None, "continuous", ""
     if rule is not None:
         found = rule.get("sql")
         reading.known_keys(rule, ("match", "timezone", "refresh", "stay", "sql"), "'spec'")
-        reading.zone, refresh = _timezone(reading, rule), _refresh(reading, rule)
+        reading.zone, refresh = read_timezone(reading, rule), read_refresh(reading, rule)
         if found is not None:
             sql = _sql(reading, found, rule, document)
         else:
@@ -97,68 +86,6 @@ def _segment(reading: Reading, node: Node) -> Segment | None:
         sql=sql,
         tests=read_trials(reading, tests) if tests is not None else (),
     )
-
-
-def _metadata(reading: Reading, about: Mapping) -> dict[str, str]:
-    keys = ("id", "name", "owner", "description")
-    reading.known_keys(about, (*keys, "tags"), "'metadata'")
-    reading.required(about, "id", "'metadata'")
-    texts = {}
-    for key in keys:
-        value = about.get(key)
-        text = reading.text(value, f"{key!r}") if value is not None else None
-        if value is None or text is None:
-            continue
-        if key == "id":
-            reading.places[("id",)] = value.place
-            if not ID.fullmatch(text):
-                near = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")[:63]
-                hint = f"did you mean {near!r}?" if ID.fullmatch(near) else ""
-                message = f"id {text!r} is not a to z, 0 to 9 and _, from a letter, at most 63"
-                reading.problem("HR111", message, value.place, hint)
-                continue
-        texts[key] = text
-    return texts
-
-
-def _tags(reading: Reading, about: Mapping) -> tuple[str, ...]:
-    node = about.get("tags")
-    items = reading.sequence(node, "'tags'") if node is not None else None
-    if items is None:
-        return ()
-    texts = [reading.text(item, "a tag") for item in items.items]
-    return tuple(text for text in texts if text is not None)
-
-
-def _timezone(reading: Reading, rule: Mapping) -> str:
-    node = rule.get("timezone")
-    name = reading.text(node, "'timezone'") if node is not None else None
-    if node is None or name is None:
-        return "UTC"
-    try:
-        zone(name)
-    except ValueError:
-        hint = did_you_mean(name, zones())
-        reading.problem("HR117", f"unknown timezone {name!r}", node.place, hint)
-        return "UTC"
-    return name
-
-
-def _refresh(reading: Reading, rule: Mapping) -> str:
-    node = rule.get("refresh")
-    text = reading.text(node, "'refresh'") if node is not None else None
-    if node is None or text is None or text == "continuous":
-        return "continuous"
-    if not is_cron(text):
-        message = f"'refresh' is 'continuous' or a cron line, not {text!r}"
-        hint = did_you_mean(text, ("continuous",)) or EXAMPLE
-        reading.problem("HR117", message, node.place, hint)
-        return "continuous"
-    fault = cron_fault(text)
-    if fault:
-        reading.problem("HR117", f"{text!r} is no cron line: {fault}", node.place, EXAMPLE)
-        return "continuous"
-    return " ".join(text.split())
 
 
 def _sql(reading: Reading, node: Node, rule: Mapping, document: Mapping) -> str:
@@ -203,7 +130,7 @@ def _within(place: Place, node: Scalar) -> Place:
 
 
 def _catalog(reading: Reading, node: Node) -> Catalog:
-    document = _document(reading, node, "Catalog", ("events", "traits", "modes"))
+    document = read_head(reading, node, "Catalog", ("events", "traits", "modes"), "a catalog")
     if document is None:
         return Catalog()
     events = {}

@@ -11,8 +11,8 @@ from typing import Final, TypeAlias, assert_never
 from headrace.clock import format_instant
 from headrace.rules.catalog import Catalog, Field
 from headrace.rules.conditions import DID, HEADS
-from headrace.rules.documents import API_VERSION
 from headrace.rules.durations import format_duration
+from headrace.rules.metadata import API_VERSION
 from headrace.rules.model import (
     COUNTING,
     Ago,

@@ -1,16 +1,13 @@
-"""JSON Schema (2020-12) of files of tests, for editors: ``python -m`` this module writes it."""
+"""JSON Schema (2020-12) of files of tests, for editors."""
 
 from __future__ import annotations
 
 import copy
-import json
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from headrace.rules.documents import API_VERSION
+from headrace.rules.metadata import API_VERSION
 from headrace.rules.rule_tests import KIND
 
-NAME: Final = "ruletest.schema.json"
 Schema = dict[str, Any]
 
 
@@ -47,15 +44,3 @@ def rule_test_schema(test: Schema) -> Schema:
         "required": ["apiVersion", "kind", "metadata", "tests"],
         "additionalProperties": False,
     }
-
-
-def write_schema(folder: Path) -> None:
-    """Write the schema into ``folder``."""
-    from headrace.rules.schema import segment_schema  # which may come to list this one
-
-    schema = rule_test_schema(segment_schema()["$defs"]["test"])
-    (folder / NAME).write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write_schema(Path(__file__).parent)

@@ -8,7 +8,8 @@ from dataclasses import replace
 from headrace.errors import Problem
 from headrace.rules.catalog import Catalog
 from headrace.rules.checks import check_segment
-from headrace.rules.documents import API_VERSION, in_order
+from headrace.rules.documents import in_order
+from headrace.rules.metadata import read_head
 from headrace.rules.model import AllOf, Segment
 from headrace.rules.nodes import Mapping, Node, read_node
 from headrace.rules.reading import Reading
@@ -56,17 +57,9 @@ def _unknown(test: RuleTest, segments: Collection[str]) -> Iterator[Problem]:
 
 
 def _rule_test(reading: Reading, node: Node) -> RuleTest | None:
-    document = reading.mapping(node, "a file of tests")
+    document = read_head(reading, node, KIND, ("metadata", "segments", "tests"), "a file of tests")
     if document is None:
         return None
-    keys = ("apiVersion", "kind", "metadata", "segments", "tests")
-    reading.known_keys(document, keys, "a file of tests")
-    for key, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
-        value = reading.required(document, key, "a file of tests")
-        text = reading.text(value, f"{key!r}") if value is not None else None
-        if value is not None and text is not None and text != expected:
-            message = f"{key!r} must be {expected!r} here, not {text!r}"
-            reading.problem("HR110", message, value.place, did_you_mean(text, (expected,)))
     tests = reading.required(document, "tests", "a file of tests")
     return RuleTest(
         _name(reading, document),

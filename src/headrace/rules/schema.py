@@ -13,8 +13,10 @@ from typing import Any, Final
 from headrace.rules.checks import OPERATORS_OF
 from headrace.rules.conditions import FUNCTIONS, LIST_NAME, LOGIC, OPERATORS
 from headrace.rules.cron import FIELD, FIELDS
-from headrace.rules.documents import API_VERSION, FIELD_TYPES, ID, MODES
+from headrace.rules.documents import FIELD_TYPES, MODES
+from headrace.rules.metadata import API_VERSION, ID
 from headrace.rules.model import CONTINUOUS, COUNTING
+from headrace.rules.rule_test_schema import rule_test_schema
 from headrace.rules.windows import PERIODS
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -231,9 +233,15 @@ def _test() -> Schema:
     )
 
 
+def tests_schema() -> Schema:
+    """The schema of ``kind: RuleTest``."""
+    return rule_test_schema(_test())
+
+
 SCHEMAS: Final = {
     "segment.schema.json": segment_schema,
     "catalog.schema.json": catalog_schema,
+    "ruletest.schema.json": tests_schema,
 }
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from headrace.errors import Place
-from headrace.rules.documents import _metadata, _refresh, _tags, _timezone
 from headrace.rules.durations import format_duration
+from headrace.rules.metadata import read_metadata, read_refresh, read_tags, read_timezone
 from headrace.rules.model import AllOf, Segment, Stay
 from headrace.rules.nodes import Entry, Mapping, Node, Scalar, Sequence
 from headrace.rules.printer import print_condition
@@ -41,10 +41,10 @@ def read_header(draft: Draft) -> Header:
     if "id" not in lines:
         draft.problem("HR404", "a rule needs the line '-- id: NAME' above it", start)
     texts = Mapping(tuple(lines[key] for key in TEXTS if key in lines), start)
-    named = _metadata(reading, texts) if "id" in lines else {}
-    tags = _tags(reading, Mapping(tuple(_tag_list(draft, lines)), start))
+    named = read_metadata(reading, texts) if "id" in lines else {}
+    tags = read_tags(reading, Mapping(tuple(_tag_list(draft, lines)), start))
     others = Mapping(tuple(lines[key] for key in ("timezone", "refresh") if key in lines), start)
-    draft.zone, refresh = _timezone(reading, others), _refresh(reading, others)
+    draft.zone, refresh = read_timezone(reading, others), read_refresh(reading, others)
     draft.problems += reading.problems
     places = dict(reading.places)
     stay = _stay(draft, lines["stay"], places) if "stay" in lines else None
