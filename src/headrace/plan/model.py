@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, TypeAlias
@@ -263,7 +263,7 @@ def _plan_out(plan: Plan) -> dict[str, Any]:
         "filters": [text.filter_out(condition) for condition in plan.filters],
         "bases": [_base_out(base) for base in plan.bases],
         "slots": [_without(asdict(slot), steps=()) for slot in plan.slots],
-        "measures": [_measure_out(measure) for measure in plan.measures],
+        "measures": [_measure_out(measure, plan.slots) for measure in plan.measures],
         "predicates": [_predicate_out(predicate) for predicate in plan.predicates],
         "programs": [
             {
@@ -282,12 +282,18 @@ def _base_out(base: Base) -> dict[str, Any]:
     return _without(asdict(base), start=None, end=None)
 
 
-def _measure_out(measure: Measure) -> dict[str, Any]:
+def _measure_out(measure: Measure, slots: Sequence[Slot]) -> dict[str, Any]:
     out = asdict(measure)
     out["links"] = [_without(asdict(link), within=None, forbidden=False) for link in measure.links]
     if measure.test is not None:
         out["test"]["value"] = text.value_out(measure.test.value)
-    return _without(out, period=None, zone="UTC", test=None, links=[])
+    usual = _usual_hop(measure.length, measure.slots, slots)
+    return _without(out, hop=usual, period=None, zone="UTC", test=None, links=[])
+
+
+def _usual_hop(length: int, places: Sequence[int], slots: Sequence[Slot]) -> int:
+    """The hop of a window that moves with its tiles; plans of earlier releases have no other."""
+    return slots[places[0]].hop if length else 0
 
 
 def _without(out: dict[str, Any], **usual: Any) -> dict[str, Any]:
@@ -298,6 +304,9 @@ def _without(out: dict[str, Any], **usual: Any) -> dict[str, Any]:
 def _plan_in(value: Mapping[str, Any]) -> Plan:
     if value.get("format") != FORMAT:
         raise InternalError(f"not a plan of format {FORMAT}: {value.get('format')!r}")
+    slots = tuple(
+        Slot(**{**part, "steps": tuple(part.get("steps", ()))}) for part in value["slots"]
+    )
     return Plan(
         catalog=text.catalog_in(value["catalog"]),
         event_types=tuple(value["event_types"]),
@@ -305,10 +314,8 @@ def _plan_in(value: Mapping[str, Any]) -> Plan:
         outputs=tuple(value["outputs"]),
         filters=tuple(text.filter_in(part) for part in value["filters"]),
         bases=tuple(Base(**part) for part in value["bases"]),
-        slots=tuple(
-            Slot(**{**part, "steps": tuple(part.get("steps", ()))}) for part in value["slots"]
-        ),
-        measures=tuple(_measure_in(part) for part in value["measures"]),
+        slots=slots,
+        measures=tuple(_measure_in(part, slots) for part in value["measures"]),
         predicates=tuple(_predicate_in(part) for part in value["predicates"]),
         programs=tuple(
             Program(part["version_id"], part["segment"], part["version"], tree_in(part["tree"]))
@@ -319,12 +326,14 @@ def _plan_in(value: Mapping[str, Any]) -> Plan:
     )
 
 
-def _measure_in(value: Mapping[str, Any]) -> Measure:
+def _measure_in(value: Mapping[str, Any], slots: Sequence[Slot]) -> Measure:
     test = value.get("test")
     links = tuple(Link(**link) for link in value.get("links", ()))
     if test is not None:
         test = Test(test["type"], test["operator"], text.value_in(test["value"]))
-    return Measure(**{**value, "slots": tuple(value["slots"]), "test": test, "links": links})
+    places = tuple(value["slots"])
+    hop = value.get("hop", _usual_hop(value["length"], places, slots))
+    return Measure(**{**value, "slots": places, "hop": hop, "test": test, "links": links})
 
 
 def _stay_out(stay: Stay) -> dict[str, Any]:
