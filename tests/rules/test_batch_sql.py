@@ -21,11 +21,17 @@ from headrace.rules.folder import load_rules
 from headrace.rules.reference import reference_members
 from headrace.rules.schema import segment_schema
 from headrace.rules.sql import print_sql
-from headrace.rules.sql.batch import bound_sql, read_batch_sql, refusals
+from headrace.rules.sql.batch import bound_sql, read_batch_sql
 from headrace.rules.sql.batch_allowed import NODES, VIEWS
 from headrace.rules.sql.draft import Draft
 from headrace.rules.yaml import canonical, parse_segment, print_segment, read_segment
 from rule_folders import write_rules
+
+
+def refusals(text: str) -> list[Problem]:
+    draft = Draft("<sql>", text)
+    read_batch_sql(draft)
+    return draft.problems
 
 
 def written(text: str) -> str:

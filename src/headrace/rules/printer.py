@@ -148,6 +148,11 @@ def stay_tree(stay: Stay) -> dict[str, Tree]:
     return tree
 
 
+def print_stay(stay: Stay) -> str:
+    """``stay`` on one line."""
+    return _flow(stay_tree(stay))
+
+
 def print_condition(condition: Condition) -> str:
     """``condition`` on one line."""
     return _flow(condition_tree(condition))

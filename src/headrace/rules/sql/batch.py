@@ -16,7 +16,7 @@ from sqlglot.errors import ParseError, SqlglotError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from headrace.clock import Instant, format_instant
-from headrace.errors import Problem, RuleError
+from headrace.errors import RuleError
 from headrace.rules.source import did_you_mean
 from headrace.rules.sql.allowed import argument_named, named
 from headrace.rules.sql.batch_allowed import (
@@ -312,10 +312,3 @@ def _faults(node: exp.Expr) -> Iterator[tuple[str, str, str]]:
             yield "HR412", "not one percentile", "percentile_approx(column, 0.9)"
     if isinstance(node, ONLY_WINDOWED) and not isinstance(node.parent, exp.Window):
         yield "HR413", "a function of windows without OVER", ""
-
-
-def refusals(text: str, file: str = "<text>") -> tuple[Problem, ...]:
-    """Everything wrong with the statement ``text``."""
-    draft = Draft(file, text)
-    read_batch_sql(draft)
-    return tuple(draft.problems)

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from headrace.errors import Place
-from headrace.rules.durations import format_duration
 from headrace.rules.metadata import read_metadata, read_refresh, read_tags, read_timezone
 from headrace.rules.model import AllOf, Segment, Stay
 from headrace.rules.nodes import Entry, Mapping, Node, Scalar, Sequence
-from headrace.rules.printer import print_condition
+from headrace.rules.printer import print_stay
 from headrace.rules.reading import Reading
 from headrace.rules.source import Path, did_you_mean
 from headrace.rules.sql.draft import Draft
@@ -75,7 +74,7 @@ def print_header(segment: Segment) -> str:
     if segment.refresh != "continuous":
         lines["refresh"] = segment.refresh
     if segment.stay is not None:
-        lines["stay"] = _print_stay(segment.stay)
+        lines["stay"] = print_stay(segment.stay)
     return "".join(f"-- {key}: {value}\n" for key, value in lines.items())
 
 
@@ -158,16 +157,6 @@ def _stay(draft: Draft, entry: Entry, places: dict[Path, Place]) -> Stay | None:
     draft.problems += reading.problems
     places.update(reading.places)
     return stay
-
-
-def _print_stay(stay: Stay) -> str:
-    parts = []
-    if stay.exit_when is not None:
-        parts.append(f"exit_when: {print_condition(stay.exit_when)}")
-    for key, length in (("min_dwell", stay.min_dwell), ("cooldown", stay.cooldown)):
-        if length:
-            parts.append(f"{key}: {format_duration(length)}")
-    return "{" + ", ".join(parts) + "}"
 
 
 def _text(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from headrace.rules.conditions import DEEPEST, LOGIC, MOST_NODES
-from headrace.rules.model import Segment
+from headrace.rules.model import Segment, conditions_of
 from headrace.rules.printer import Tree, condition_tree
 
 
@@ -19,10 +19,7 @@ def beyond(segment: Segment) -> str:
 
 def depths_of(segment: Segment) -> list[int]:
     """For each condition, filter and step of ``segment``, how deep it is nested."""
-    conditions = [segment.condition]
-    if segment.stay is not None and segment.stay.exit_when is not None:
-        conditions.append(segment.stay.exit_when)
-    return [depth for one in conditions for depth in _depths(condition_tree(one), 1)]
+    return [depth for one in conditions_of(segment) for depth in _depths(condition_tree(one), 1)]
 
 
 def _depths(tree: Tree, depth: int) -> Iterator[int]:
