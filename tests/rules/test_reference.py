@@ -9,7 +9,7 @@ import pytest
 
 from headrace.clock import parse_instant
 from headrace.engine.evaluate import evaluate
-from headrace.rules.reference import explain_user, members_of_facts, reference_members
+from headrace.rules.reference import explain_user, reference_members
 from headrace.rules.yaml import parse_segment
 from strategies import CATALOG
 
@@ -299,27 +299,6 @@ def test_memberships_sort_by_segment_and_code_point() -> None:
     lines = [buy(user=user) for user in ("\uffee", "Z", "a", "😀", "é")]
     found = reference_members(lines, rules, CATALOG, AT)
     assert found == [(s, u) for s in "ab" for u in ("Z", "a", "é", "\uffee", "😀")]
-
-
-def test_accepted_facts_say_the_same_as_their_lines() -> None:
-    lines = [buy(1, amount=10.5), traits(country="DE"), alias("x", "ann"), delete("x", 0)]
-    facts = []
-    for line in map(json.loads, lines):
-        content = line.get("properties") or line.get("traits") or {}
-        if line["type"] == "alias":
-            content = {"from": line["from"], "to": line["to"]}
-        facts.append(
-            {
-                "user_id": line.get("user_id") or line["to"],
-                "event_id": line.get("event_id"),
-                "type": line["type"],
-                "ts": line["ts"],
-                "properties": json.dumps(content),
-            }
-        )
-    rules = [rule(HIGH, "a"), rule("{trait: country, eq: DE}", "b")]
-    assert members_of_facts(facts, rules, CATALOG, AT) == [("a", "ann"), ("b", "ann")]
-    assert reference_members(lines, rules, CATALOG, AT) == [("a", "ann"), ("b", "ann")]
 
 
 def test_explanations_show_the_value_of_every_leaf() -> None:

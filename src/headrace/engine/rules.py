@@ -116,10 +116,6 @@ class Group:
             return on_line(self._table[predicate.measure, users], predicate.cuts)
         return self._cached(place)[users]
 
-    def on_all(self, rule: int) -> Bools:
-        """One bit per user of the group."""
-        return self.holds(self._code.plan.programs[rule].tree)
-
     def packed(self, predicates: Ints, users: slice) -> Bytes:
         """The answers of ``predicates`` for some of the users, eight a byte, a row each."""
         table = np.empty((len(predicates), -(-(users.stop - users.start) // 8)), np.uint8)

@@ -37,7 +37,7 @@ class Stays:
     ) -> None:
         """``texts`` are the users' columns; of stays that have just ``begun`` nothing counts."""
         self._stays, self._texts = code.plan.stays, texts
-        held = self._read(frozenset(begun))
+        held = self._read(frozenset(begun)) if self._stays else {}
         self.now = {stay.id: _standing(held.get(stay.id, {}), len(texts)) for stay in self._stays}
 
     def _read(self, begun: frozenset[int]) -> dict[int, dict[int, tuple[int, int]]]:

@@ -22,10 +22,8 @@ from headrace.rules.model import Condition, Function, Operator, PeriodName, Valu
 FORMAT = "headrace/plan/v1"
 
 Accumulator = Literal["count", "sum", "min", "max", "distinct", "first", "last", "steps"]
-TILED: Final = ("count", "sum", "min", "max")
 LOGGED: Final = ("first", "last", "steps")
-"""Accumulators that are one number a tile; and those that keep single events. ``distinct`` keeps
-hashes of values."""
+"""Accumulators that keep single events. ``distinct`` keeps hashes, the others a number a tile."""
 Line = Literal["integer", "decimal", "average", "instant", "age"]
 
 

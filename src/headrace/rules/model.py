@@ -6,6 +6,7 @@ reads them, so that one model serves every type and both spellings.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
@@ -201,6 +202,18 @@ Leaf: TypeAlias = Compare | InSegment | InList | Sample | Sequence
 Condition: TypeAlias = Leaf | AllOf | AnyOf | Not
 
 
+def leaves(condition: Condition) -> Iterator[Leaf]:
+    """What logic is made of: the parts of ``condition`` that are no logic themselves."""
+    match condition:
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from leaves(part)
+        case Not(part):
+            yield from leaves(part)
+        case _:
+            yield condition
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stay:
     """Hysteresis: who is in stays for ``min_dwell`` ms, who left stays out for ``cooldown`` ms.
@@ -238,10 +251,16 @@ class Segment:
         return self.refresh != CONTINUOUS
 
 
+def conditions_of(segment: Segment) -> tuple[Condition, ...]:
+    """Who is in and, where the segment says so, who leaves."""
+    leaving = segment.stay.exit_when if segment.stay is not None else None
+    return (segment.condition,) if leaving is None else (segment.condition, leaving)
+
+
 __all__ = [
     "CONTINUOUS", "COUNTING", "DAY", "HOUR", "MINUTE", "MOST_DISTINCT", "MOST_STEPS_KEPT",
     "SECOND", "Ago", "AllOf", "AnyOf", "Compare", "Condition", "Ever", "Function", "InList",
     "InSegment", "Leaf", "Measure", "Not", "Operator", "Period", "PeriodName", "Property",
     "Sample", "Scalar", "Segment", "Sequence", "Span", "Stay", "Step", "Subject", "Trait", "Trial",
-    "Value", "Window", "Within", "default_hop",
+    "Value", "Window", "Within", "conditions_of", "default_hop", "leaves",
 ]  # fmt: skip

@@ -40,12 +40,12 @@ from headrace.rules.model import (
     Subject,
     Trait,
     Value,
+    conditions_of,
+    leaves,
 )
 from headrace.rules.reference_facts import (
     Fact,
     OnBadLine,
-    judge,
-    parse,
     read_facts,
     ten_thousandths,
 )
@@ -101,18 +101,6 @@ def reference_members(
     return _members(read_facts(lines, catalog, at, on_bad_line), segments, catalog, at)
 
 
-def members_of_facts(
-    facts: Iterable[Mapping[str, Any]], segments: AnySequence[Segment], catalog: Catalog, at: int
-) -> list[tuple[str, str]]:
-    """As `reference_members`, of facts that a door has accepted.
-
-    Each has ``user_id event_id type ts properties``, as the table of events does: ``properties``
-    are a JSON text or a mapping, and hold the traits, or the two ends of an alias.
-    """
-    accepted = (judge(_as_line(fact), catalog) for fact in facts)
-    return _members([fact for fact in accepted if fact.ts <= at], segments, catalog, at)
-
-
 def explain_user(
     lines: Iterable[bytes | str],
     segments: AnySequence[Segment],
@@ -132,7 +120,11 @@ def explain_user(
         Explanation(
             segment.id,
             _is_member(segment, person, world),
-            tuple(_leaf(leaf, person, world) for part in _parts(segment) for leaf in _leaves(part)),
+            tuple(
+                _leaf(leaf, person, world)
+                for part in conditions_of(segment)
+                for leaf in leaves(part)
+            ),
         )
         for segment in segments
     ]
@@ -151,16 +143,6 @@ def _members(
     )
 
 
-def _as_line(fact: Mapping[str, Any]) -> dict[str, Any]:
-    properties = fact["properties"] or {}
-    if isinstance(properties, str):
-        properties = parse(properties)
-    line = {key: fact.get(key) for key in ("user_id", "event_id", "type", "ts")}
-    if fact["type"] == "alias":
-        return {**line, **properties}
-    return {**line, "traits" if fact["type"] == "traits" else "properties": properties}
-
-
 def _is_member(segment: Segment, person: Person, world: _World) -> bool:
     if segment.sql:
         raise InternalError(f"{segment.id!r} is SQL in batch, which Spark alone evaluates")
@@ -177,24 +159,18 @@ def _turns(segment: Segment, person: Person, world: _World) -> list[int]:
     def holds(condition: Condition, instant: int) -> bool:
         return _holds(condition, person.at(instant), replace(world, at=instant))
 
-    leaves = list(_closure(segment, world))
-    steps = set(instants(leaves, person, world.at))
-    for leaf in leaves:
+    rests_on = list(_closure(segment, world))
+    steps = set(instants(rests_on, person, world.at))
+    for leaf in rests_on:
         if isinstance(leaf, InSegment):
             steps.update(_turns(world.rules[leaf.segment], person, world))
     return turns(segment.stay, segment.condition, steps, world.at, holds)
 
 
-def _parts(segment: Segment) -> list[Condition]:
-    """The conditions of a segment: who is in, and who leaves."""
-    leaving = segment.stay.exit_when if segment.stay is not None else None
-    return [segment.condition, *([leaving] if leaving is not None else [])]
-
-
 def _closure(segment: Segment, world: _World) -> Iterable[model.Leaf]:
     """Every leaf that ``segment`` rests on, through the segments it refers to."""
-    for part in _parts(segment):
-        for leaf in _leaves(part):
+    for part in conditions_of(segment):
+        for leaf in leaves(part):
             yield leaf
             if isinstance(leaf, InSegment):
                 yield from _closure(world.rules[leaf.segment], world)
@@ -342,17 +318,6 @@ def _pattern(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False
     return re2.compile(pattern, options)
-
-
-def _leaves(condition: Condition) -> Iterable[model.Leaf]:
-    match condition:
-        case AllOf(parts) | AnyOf(parts):
-            for part in parts:
-                yield from _leaves(part)
-        case Not(part):
-            yield from _leaves(part)
-        case _:
-            yield condition
 
 
 def _leaf(leaf: model.Leaf, person: Person, world: _World) -> Leaf:

@@ -54,8 +54,8 @@ def instants(leaves: list[Leaf], person: Person, at: int) -> Iterator[int]:
     for fact in person.facts:
         yield fact.ts
         for leaf in leaves:
-            yield from (i for i in _edges(leaf, fact.ts, fact.values.values()) if begin <= i <= at)
-    windows = {_window(leaf) for leaf in leaves}
+            yield from (i for i in edges(leaf, fact.ts, fact.values.values()) if begin <= i <= at)
+    windows = {window_of(leaf) for leaf in leaves}
     for period in (window for window in windows if isinstance(window, Period)):
         instant = period_end(period.name, period.zone, begin)
         while instant <= at:
@@ -63,9 +63,9 @@ def instants(leaves: list[Leaf], person: Person, at: int) -> Iterator[int]:
             instant = period_end(period.name, period.zone, instant)
 
 
-def _edges(leaf: Leaf, ts: int, values: Iterable[object]) -> Iterator[int]:
+def edges(leaf: Leaf, ts: int, values: Iterable[object]) -> Iterator[int]:
     """When a fact leaves a window, ends a gap, or grows as old as a constant says."""
-    window = _window(leaf)
+    window = window_of(leaf)
     if isinstance(window, Within):
         yield ts // window.hop * window.hop + window.hop + window.length
     if isinstance(leaf, Sequence):
@@ -78,7 +78,8 @@ def _edges(leaf: Leaf, ts: int, values: Iterable[object]) -> Iterator[int]:
                 yield from (value + length, value + length + 1)
 
 
-def _window(leaf: Leaf) -> Window | None:
+def window_of(leaf: Leaf) -> Window | None:
+    """The window of a measure or sequence."""
     match leaf:
         case Compare(Measure(window=window)) | Sequence(window=window):
             return window
