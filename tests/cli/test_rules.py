@@ -101,6 +101,20 @@ def test_the_plan_of_a_folder_is_explained_without_a_server(
     assert "  spender v1 = p1\n    adds 1 slot, 1 measure, 1 predicate\n" in told
 
 
+def test_a_list_that_is_not_there_is_told(
+    tmp_path: Path, events: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rules = write_rules(tmp_path / "listed", {"on": "{not: {list: vip}}"})
+    words = ["evaluate", rules, "--events", events, "--at", AT]
+    said = "nobody is on the list 'vip': --lists names no vip.csv"
+    assert run(*words) == 0
+    assert said in capfd.readouterr().err
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "vip.csv").write_text("bob\n")
+    assert run(*words, "--lists", tmp_path / "lists") == 0
+    assert said not in capfd.readouterr().err
+
+
 def test_traits_lists_and_other_outputs(
     rules: Path, events: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:

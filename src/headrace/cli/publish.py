@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from headrace.cli.invocation import Invocation, Output, invoked
+from headrace.cli.sound import sound_rules
 from headrace.clock import DAY
 from headrace.errors import OperatorError, RuleError
 from headrace.plan.build import SegmentVersion, build_plan, streamed
@@ -100,7 +101,7 @@ def changes(
     """Print what `apply RULES` would do, and the plan it would make; change nothing."""
     run = invoked(context)
     if explained:
-        found = _sound(run, rules)
+        found = sound_rules(_folder(run, rules), retention=_retention(run))
         plan = _compiled(found)
         sys.stdout.write(plan.to_json() + "\n" if output is Output.JSON else explain(plan))
         if output is not Output.JSON:
@@ -118,28 +119,18 @@ def changes(
         raise typer.Exit(CHANGES)
 
 
-def _sound(run: Invocation, folder: Path | None) -> Rules:
-    """The rules of ``folder``; all problems on standard error and exit 1 when one is broken."""
-    found = _loaded(run, folder)
-    for problem in found.errors:
-        print(problem, file=sys.stderr)
-    if found.errors:
-        raise typer.Exit(1)
-    return found
-
-
 def _compiled(rules: Rules) -> Plan:
     """The plan of ``rules`` alone, as if it were the first."""
     versions = [SegmentVersion(segment, 1) for segment in rules.segments]
     return build_plan(streamed(versions), rules.catalog, MemoryRegistry(), JobParameters())
 
 
-def _loaded(run: Invocation, folder: Path | None) -> Rules:
-    settings = run.settings
-    return load_rules(
-        folder or run.loaded.root / settings.rules,
-        retention=settings.retention.events_days * DAY,
-    )
+def _folder(run: Invocation, folder: Path | None) -> Path:
+    return folder or run.loaded.root / run.settings.rules
+
+
+def _retention(run: Invocation) -> int:
+    return run.settings.retention.events_days * DAY
 
 
 def show(
@@ -195,7 +186,7 @@ def _published(
     dry_run: bool = False,
 ) -> Publication:
     settings = run.settings
-    rules = _loaded(run, folder)
+    rules = load_rules(_folder(run, folder), retention=_retention(run))
     try:
         done = publish(
             store,

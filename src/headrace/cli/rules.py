@@ -19,9 +19,11 @@ from headrace.cli.event_files import STDIN, EventLines, listed_users
 from headrace.cli.invocation import Invocation, invoked
 from headrace.cli.leaves import as_json, as_text
 from headrace.cli.sarif import as_sarif
+from headrace.cli.sound import sound_rules, write
 from headrace.clock import DAY, format_instant, parse_instant
 from headrace.errors import OperatorError, Problem
 from headrace.rules.folder import load_rules
+from headrace.rules.model import InList, conditions_of, leaves
 from headrace.rules.reference import Explanation, explain_user, reference_members
 from headrace.rules.source import Rules
 
@@ -83,10 +85,10 @@ def validate(
             run.print_json(as_sarif(found.problems))
         case Findings.TEXT:
             for problem in found.problems:
-                _write(f"{_line(problem)}\n")
+                write(f"{_line(problem)}\n")
             if not found.errors:
                 plural = "segment" if len(found.segments) == 1 else "segments"
-                _write(f"{len(found.segments)} {plural}, no errors\n")
+                write(f"{len(found.segments)} {plural}, no errors\n")
     if found.errors:
         raise typer.Exit(1)
 
@@ -111,9 +113,11 @@ def evaluate(
     """Print who is in which segment at an instant, from files alone."""
     run = invoked(context)
     instant = _instant(at)
-    loaded = _sound(rules)
+    loaded = sound_rules(rules)
     files = [events, *([traits] if traits is not None else [])]
     lines = EventLines(files, listed_users(lists) if lists is not None else ())
+    for name in _absent_lists(loaded, lists):
+        print(f"nobody is on the list {name!r}: --lists names no {name}.csv", file=sys.stderr)
     if explain is not None or engine is not Engine.SPARK:
         loaded = _without_sql(loaded)
     if explain is not None:
@@ -128,14 +132,14 @@ def evaluate(
     _print_members(run, members, output)
 
 
-def _sound(folder: Path) -> Rules:
-    """The rules of ``folder``; all problems on standard error and exit 1 when one is broken."""
-    rules = load_rules(folder)
-    for problem in rules.errors:
-        print(problem, file=sys.stderr)
-    if rules.errors:
-        raise typer.Exit(1)
-    return rules
+def _absent_lists(rules: Rules, folder: Path | None) -> list[str]:
+    """The lists that segments look at and ``folder`` does not hold."""
+    conditions = [part for one in rules.segments for part in conditions_of(one)]
+    looked_at = {
+        leaf.name for part in conditions for leaf in leaves(part) if isinstance(leaf, InList)
+    }
+    there = {file.stem for file in folder.glob("*.csv")} if folder is not None else set()
+    return sorted(looked_at - there)
 
 
 def _without_sql(rules: Rules) -> Rules:
@@ -227,7 +231,7 @@ def _print_members(run: Invocation, members: Members, output: Rows) -> None:
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(("segment", "user_id"))
             writer.writerows(members)
-            _write(text.getvalue())
+            write(text.getvalue())
         case Rows.JSON:
             run.print_json([{"segment": segment, "user_id": user} for segment, user in members])
         case Rows.TABLE:
@@ -252,13 +256,6 @@ def _print_explanations(
         return
     for explanation in told:
         verb = "is" if explanation.member else "is not"
-        _write(f"{user} {verb} in {explanation.segment} at {format_instant(at)}\n")
+        write(f"{user} {verb} in {explanation.segment} at {format_instant(at)}\n")
         for leaf in explanation.leaves:
-            _write(f"  {as_text(leaf)}\n")
-
-
-def _write(text: str) -> None:
-    # Whatever the locale, what we print is UTF-8: two engines' outputs are compared byte by byte.
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
+            write(f"  {as_text(leaf)}\n")

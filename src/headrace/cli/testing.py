@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,9 +13,9 @@ import typer
 
 from headrace.cli.invocation import invoked
 from headrace.cli.leaves import as_json, as_text
+from headrace.cli.sound import sound_rules, write
 from headrace.clock import format_instant
 from headrace.errors import OperatorError
-from headrace.rules.folder import load_rules
 from headrace.rules.rehearsal import Failure, Outcome, rehearse
 
 
@@ -47,11 +46,7 @@ def rehearse_all(
     output: Annotated[Report, typer.Option(help="How to print.")] = Report.TEXT,
 ) -> None:
     """Run the examples beside the rules and under tests/; exit 1 when one does not hold."""
-    found = load_rules(rules)
-    for problem in found.errors:
-        print(problem, file=sys.stderr)
-    if found.errors:
-        raise typer.Exit(1)
+    found = sound_rules(rules)
     outcomes = rehearse(found, select or "*")
     if select and not outcomes:
         raise OperatorError(f"no test or segment is named {select!r}", code="HR904")
@@ -62,15 +57,10 @@ def rehearse_all(
         invoked(context).print_json([_as_json(one) for one in outcomes])
     else:
         for one in failed:
-            _say("\n".join((str(one), *_reasons(one))))
-        _say(f"{len(outcomes) - len(failed)} of {len(outcomes)} expectations hold")
+            write("".join(f"{line}\n" for line in (str(one), *_reasons(one))))
+        write(f"{len(outcomes) - len(failed)} of {len(outcomes)} expectations hold\n")
     if failed:
         raise typer.Exit(1)
-
-
-def _say(text: str) -> None:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(f"{text}\n".encode())  # texts of rules, whatever the locale
 
 
 def _reasons(outcome: Outcome) -> Iterator[str]:
