@@ -4,7 +4,7 @@
 # make properties  the property tests at length; N=10000 pairs of rules and history each
 # make airflow Airflow on loopback, for the DAGs in dags/
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test properties lint format bench bench-kernel airflow clean
+.PHONY: help setup doctor demo test properties chaos lint format bench bench-kernel airflow clean
 
 HEADRACE := .venv/bin/headrace
 AIRFLOW := .airflow/venv/bin/airflow
@@ -37,6 +37,11 @@ properties: setup ## Property tests at length (N=10000 pairs of rules and histor
 	@echo "SEED=$(SEED)"
 	PROPERTIES=$(N) .venv/bin/pytest -m hypothesis --timeout=0 --hypothesis-seed=$(SEED) \
 		tests/rules tests/plan tests/engine
+
+KILLS ?= 100
+
+chaos: setup ## Everything dies at random places while rules change (KILLS=100, SEED=); docs/reliability.md
+	.venv/bin/python tests/chaos/storm.py --kills $(KILLS) --seed $(SEED) --write docs/reliability.md
 
 format: setup ## Rewrite the code as ruff likes it
 	.venv/bin/ruff check --fix

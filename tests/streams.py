@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+from hypothesis import strategies as st
 
 from headrace.clock import DAY, HOUR
 from headrace.engine.advance import Begun, advance
@@ -49,7 +50,7 @@ from headrace.rules.model import (
     Within,
     default_hop,
 )  # fmt: skip
-from strategies import AT, PERIODS, ZONES, Case, edges
+from strategies import AT, PERIODS, ZONES, Case, cases, edges
 
 
 def raw(lines: AnySequence[bytes | None]) -> pa.Table:
@@ -309,3 +310,31 @@ def in_order(stream: Stream, facts: pa.Table, until: int) -> None:
         now = min(following)
         arrived = facts.filter(pc.equal(facts["ts"], now)) if now in happens else silence
         stream.batch(arrived, now)
+
+
+def randoms() -> st.SearchStrategy[Random]:
+    return st.randoms(use_true_random=False, note_method_calls=False)
+
+
+def instants(case: Case, count: int, random: Random) -> list[int]:
+    """Growing nows near the edges of the rules. After the last of them only time passes."""
+    near = [one for one in edges(case.segments, case.at) if one <= case.at]
+    return sorted(random.choice(near) for _ in range(count))
+
+
+def pass_time(stream: Stream, since: int, case: Case, random: Random) -> None:
+    """Silent batches up to the case's instant, as long as somebody is due."""
+    silence = stream.history.slice(0, 0)
+    for now in [*sorted(random.randint(since, case.at) for _ in range(2)), case.at]:
+        while stream.batch(silence, now).num_rows:
+            pass
+
+
+def denses() -> st.SearchStrategy[Case]:
+    """Cases that keep changing their members, without joins and deletions."""
+    return st.integers(0, 1 << 32).map(lambda seed: dense(Random(seed)))
+
+
+def histories() -> st.SearchStrategy[Case]:
+    """Odd cases, and dense ones."""
+    return st.one_of(cases(), *[denses()] * 3)

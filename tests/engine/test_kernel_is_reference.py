@@ -21,36 +21,21 @@ from headrace.rules.reference import reference_members
 from headrace.rules.yaml import parse_segment
 from properties import many, quick
 from rule_folders import segment
-from strategies import AT, CATALOG, Case, cases, edges, inlined
-from streams import Stream, cut, dense, facts_of, in_order, plan_of, shuffled, touch
-
-
-def randoms() -> st.SearchStrategy[Random]:
-    return st.randoms(use_true_random=False, note_method_calls=False)
-
-
-def instants(case: Case, count: int, random: Random) -> list[int]:
-    """Growing nows near the edges of the rules. After the last of them only time passes."""
-    near = [one for one in edges(case.segments, case.at) if one <= case.at]
-    return sorted(random.choice(near) for _ in range(count))
-
-
-def pass_time(stream: Stream, since: int, case: Case, random: Random) -> None:
-    """Silent batches up to the case's instant, as long as somebody is due."""
-    silence = stream.history.slice(0, 0)
-    for now in [*sorted(random.randint(since, case.at) for _ in range(2)), case.at]:
-        while stream.batch(silence, now).num_rows:
-            pass
-
-
-def denses() -> st.SearchStrategy[Case]:
-    """Cases that keep changing their members, without joins and deletions."""
-    return st.integers(0, 1 << 32).map(lambda seed: dense(Random(seed)))
-
-
-def histories() -> st.SearchStrategy[Case]:
-    """Odd cases, and dense ones."""
-    return st.one_of(cases(), *[denses()] * 3)
+from strategies import AT, CATALOG, Case, cases, inlined
+from streams import (
+    Stream,
+    cut,
+    denses,
+    facts_of,
+    histories,
+    in_order,
+    instants,
+    pass_time,
+    plan_of,
+    randoms,
+    shuffled,
+    touch,
+)
 
 
 @many

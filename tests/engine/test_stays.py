@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from headrace.clock import DAY, HOUR, MINUTE
 from headrace.engine.evaluate import evaluate
+from headrace.engine.parity import audited
 from headrace.plan.diff import diff
 from headrace.plan.registry import MemoryRegistry
 from headrace.rules.model import AllOf, AnyOf, Condition, InSegment, Not, Segment, Stay
@@ -70,6 +71,16 @@ def test_a_stream_that_sees_every_instant_walks_it_too(case: Case) -> None:
     expected = reference_members(case.lines, case.segments, CATALOG, case.at)
     assert stream.members() == expected
     assert sorted(stream.replayed) == expected
+
+
+@quick
+@given(cases())
+def test_an_audit_takes_stays_as_they_stand(case: Case) -> None:
+    stream = Stream(plan_of(case.segments, CATALOG))
+    in_order(stream, facts_of(case.lines, CATALOG, case.at), case.at)
+    found = audited(stream.rows, stream.history, plan=stream.plan, now=case.at).to_pylist()
+    assert [row for row in found if row["side"] != "batch"] == []
+    assert sum(row["count"] for row in found) == len(stream.members())
 
 
 def rule(spec: str, name: str = "s") -> Segment:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from headrace.messages.asyncapi import asyncapi
 from headrace.messages.codec import BadMessage
-from headrace.messages.control import NewPlan, Reserved, decode_control, encode_control
+from headrace.messages.control import Corrections, NewPlan, Reserved, decode_control, encode_control
 from headrace.messages.headers import DeadLetter, cloud_event, decode_dead_letter
 from headrace.messages.memberships import (
     Activated,
@@ -161,6 +161,9 @@ def test_other_messages_survive_the_way() -> None:
     plan = NewPlan("ab" * 32)
     assert decode_control(encode_control(plan)) == plan
     conforms("newPlan", encode_control(plan))
+    named = Corrections(7)
+    assert decode_control(encode_control(named)) == named
+    conforms("corrections", encode_control(named))
     assert decode_control('{"kind":"forget","user":"a"}') == Reserved("forget")
     letter = DeadLetter(raw=b"\xff", reason="not-json", topic=EVENTS, partition=3, offset=9)
     assert decode_dead_letter(letter.raw, letter.headers) == letter

@@ -21,9 +21,10 @@ from headrace.messages.topics import MEMBERSHIPS
 from headrace.spark import protocol
 from headrace.spark.evaluate import state_members
 from headrace.spark.identities import Known, hmac
-from headrace.spark.recompute import recomputed
+from headrace.spark.recompute import Audit, recomputed
 from headrace.spark.reload import joined_rows
 from headrace.spark.session import Session
+from headrace.spark.start import newest_batch
 from headrace.spark.tables import Lake
 from headrace.spark.upkeep import merge_small_files
 
@@ -93,6 +94,8 @@ def test_the_batch_path_and_the_messages_say_the_same(deployment: Deployment, sp
     batch = recomputed(spark, deployment.lake, plan=deployment.plan, header=header, at=header.now)
     stream = state_members(deployment.lake.latest_profiles(spark), plan=deployment.plan)
     assert_df_equality(batch, stream, ignore_row_order=True, ignore_nullable=True)
+    parity = Audit(spark, deployment.lake, newest_batch(spark, deployment.lake)).parity()
+    assert (parity.differences, parity.states) == (0, 0)
 
     told = [decode_membership(record.value) for record in deployment.read(MEMBERSHIPS)]
     held: dict[str, set[str]] = {}

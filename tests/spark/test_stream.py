@@ -22,10 +22,12 @@ from headrace.jobs.shop import Shop
 from headrace.messages.memberships import Activation, UserChanges, decode_membership
 from headrace.messages.topics import CONTROL, DEAD, EVENTS, MEMBERSHIPS, SEGMENTS
 from headrace.spark import protocol
+from headrace.spark.corrections import ask
 from headrace.spark.evaluate import state_members
 from headrace.spark.header import GENERATION
-from headrace.spark.recompute import recomputed
-from headrace.spark.session import Session
+from headrace.spark.recompute import Audit, recomputed
+from headrace.spark.session import Session, plain_session
+from headrace.spark.start import newest_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOG = (ROOT / "rules" / "catalog.yaml").read_text()
@@ -282,7 +284,7 @@ def test_upkeep_merges_and_vacuums_every_table_and_changes_no_membership(
         name: row_count(deployment, spark, name) for name in ("events", "transitions", "quarantine")
     }
     deployment.send(message.value for message in Shop(seed=5, users=3, start=now()).history(20))
-    deployment.run()
+    deployment.run(lambda report: report.events > 0)
     for name, rows in before.items():
         assert row_count(deployment, spark, name) >= rows
         done = {row["operation"] for row in deployment.lake.delta(spark, name).history().collect()}
@@ -303,6 +305,45 @@ def test_a_lost_checkpoint_begins_a_new_generation_and_counts_nothing_twice(
     deployment.run(lambda report: report.events > 0)
     assert deployment.last.header.n >= GENERATION
     assert deployment.members() == deployment.expected()
+
+
+def test_an_audit_of_all_that_happened_finds_nothing(deployment: Deployment, spark: Session):
+    parity = Audit(spark, deployment.lake, newest_batch(spark, deployment.lake)).parity()
+    assert (parity.differences, parity.states) == (0, 0)
+    assert parity.compared == sum(parity.sizes.values()) == len(deployment.members())
+    assert parity.sizes == Counter(segment for segment, _ in deployment.members())
+
+
+def test_damaged_states_are_found_and_told_anew(deployment: Deployment, spark: Session):
+    (_, out), (_, gone) = sorted(m for m in deployment.members() if m[0] == "spenders")[:2]
+    profiles = deployment.lake.delta(plain_session(spark), "profiles")
+    profiles.update(F.col("user_id") == out, {"members": F.lit(b"")})
+    profiles.delete(F.col("user_id") == gone)
+    deployment.send([page_view("somebody", now())])
+    deployment.run()
+    audit = Audit(spark, deployment.lake, newest_batch(spark, deployment.lake))
+    parity = audit.parity()
+    assert {("spenders", out), ("spenders", gone)} <= set(parity.only_batch)
+    assert parity.states == 2 and not parity.only_stream
+
+    assert ask(audit.wrong_users(), deployment.lake, audit.newest.header) == 2
+    deployment.run(lambda report: report.corrected > 0)
+    assert deployment.last.corrected == 2
+    assert deployment.members() == deployment.expected()
+    transitions = deployment.lake.read(spark, "transitions")
+    corrected = transitions.where("reason = 'correction'").collect()
+    assert {row["user_id"] for row in corrected} == {out, gone}
+    assert {row["n"] for row in corrected} == {deployment.last.header.n}
+    after = Audit(spark, deployment.lake, newest_batch(spark, deployment.lake)).parity()
+    assert (after.differences, after.states) == (0, 0)
+    deployment.send([page_view("somebody", now())])
+    assert deployment.run().corrected == 0, "once is enough"
+
+
+def page_view(user: str, ts: int) -> dict[str, object]:
+    properties = {"page": "/"}
+    event = {"event_id": f"{user}-{ts}", "user_id": user, "type": "page_view", "ts": ts}
+    return {**event, "properties": properties}
 
 
 def test_tables_say_what_they_hold_and_how_long_they_keep_it(

@@ -13,7 +13,7 @@ from headrace.engine.program import Compiled, expand
 from headrace.engine.state import Bools, Ints
 from headrace.plan.lines import MISSING
 
-REASONS = ("delete", "merge", "definition", "trait", "late", "event", "time")
+REASONS = ("delete", "merge", "definition", "correction", "trait", "late", "event", "time")
 """Why a membership turned over: the first that applies."""
 
 

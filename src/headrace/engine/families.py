@@ -7,7 +7,7 @@ in which links arrive means nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,11 @@ MOVES_SCHEMA = pa.schema(
     ]
 )
 """What becomes of the state of ``origin``: it ``joins`` that of ``user_id``, ``lends`` him only its
-event ids, ``stays`` his own though its facts are told anew, or ``leaves`` (for ``into``)."""
+event ids, ``stays`` his own though its facts are told anew, the same ``again`` without anything
+having been forgotten, or ``leaves`` (for ``into``)."""
+
+ANEW = ("stays", "again", "leaves")
+"""Roles of those whose state begins anew or ends."""
 
 
 @dataclass(slots=True)
@@ -49,13 +53,14 @@ class Regrouping:
 
     ``rows`` (FAMILY_SCHEMA) are new, ``moves`` (MOVES_SCHEMA) say whose states go where,
     ``forgotten`` holds changed instants by id (None: not forgotten any more), ``retold`` the ids
-    whose facts must be read again.
+    whose facts must be read again, of ``corrected`` users because their state was wrong.
     """
 
     rows: pa.Table
     moves: pa.Table
     forgotten: Mapping[str, Instant | None]
     retold: tuple[str, ...]
+    corrected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,20 @@ def regroup(known: pa.Table, links: Iterable[Link], *, now: Instant) -> Regroupi
         pa.Table.from_pylist(moves.rows, MOVES_SCHEMA),
         forgotten,
         tuple(retold),
+    )
+
+
+def told_again(users: Sequence[str]) -> Regrouping:
+    """Nothing changes for ``users`` but that their facts are told anew."""
+    moves = _Moves()
+    for user in users:
+        moves.add(user, user, "again", "correction")
+    return Regrouping(
+        FAMILY_SCHEMA.empty_table(),
+        pa.Table.from_pylist(moves.rows, MOVES_SCHEMA),
+        {},
+        tuple(users),
+        len(users),
     )
 
 

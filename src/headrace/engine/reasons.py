@@ -14,8 +14,8 @@ from headrace.engine.verdicts import Definition, Turns
 LATE = 10 * MINUTE
 """An event this much older than now is late."""
 
-CAUSES = REASONS[:2]
-"""Reasons that lie in a user's identity."""
+CAUSES = ("delete", "merge", "correction")
+"""Reasons that come along with a state row."""
 
 
 def explained(
@@ -38,13 +38,16 @@ def explained(
     active = last >= 0
     defined = np.isin(rules, definition.rules) | (rules >= len(code.version_ids))
     caused = causes[users]
-    choices = [
-        *(caused == place for place in range(len(CAUSES))),
-        defined,
-        *_by_inputs(code, turns, fresh, told, len(waited), now),
-        active[users],
-        np.ones(len(users), np.bool_),
-    ]
+    by_trait, late = _by_inputs(code, turns, fresh, told, len(waited), now)
+    applies = {
+        **{cause: caused == place for place, cause in enumerate(CAUSES)},
+        "definition": defined,
+        "trait": by_trait,
+        "late": late,
+        "event": active[users],
+        "time": np.ones(len(users), np.bool_),
+    }
+    choices = [applies[reason] for reason in REASONS]
     since = np.where(active[users], last[users], np.minimum(waited[users], now))
     return Transitions(
         users,

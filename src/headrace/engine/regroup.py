@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from headrace.engine.advance import Begun, advance
-from headrace.engine.families import MOVES_SCHEMA
+from headrace.engine.families import ANEW, MOVES_SCHEMA
 from headrace.engine.group import ints, normalised
 from headrace.engine.identity import FORGOTTEN
 from headrace.engine.repeats import keys_of, repeats
@@ -37,8 +37,10 @@ MOVED_SCHEMA = pa.unify_schemas([STATE_SCHEMA, MOVES_SCHEMA])
 
 IDS_ONLY = ("traits", "tiles", "logs", "stays", "members", "pending", "next_due", "first_seen")
 """What a row that lends only its event ids keeps silent about."""
-BEGUN_ANEW = ("traits", "tiles", "logs", "stays", "pending", "next_due", "first_seen")
-"""What a user whose facts are told anew forgets: he still was in his segments."""
+FACTS_SAY = ("traits", "tiles", "logs", "pending", "next_due")
+"""What facts told anew say again: in his segments the user still was."""
+BEGUN_ANEW = (*FACTS_SAY, "stays", "first_seen")
+"""What goes too when some of his facts are forgotten."""
 
 
 def step(
@@ -62,7 +64,7 @@ def step(
         return advance(state, events, plan=plan, now=now, n=n, diff=diff, begun=begun)
     rows = normalised(state, MOVED_SCHEMA)
     role = rows["role"].fill_null("").to_numpy()
-    ends = np.isin(role, ("stays", "leaves"))
+    ends = np.isin(role, ANEW)
     stands = np.isin(ints(rows["layout"], GONE), (CURRENT, STAGED)) & _newest(rows)
     standing = rows["user_id"].filter(pa.array(stands & ~ends & (role != "lends")))
     told = events["user_id"].filter(pc.invert(forgotten))
@@ -101,18 +103,19 @@ def _arranged(rows: pa.Table) -> pa.Table:
     """The rows as the kernel reads them (INPUT_SCHEMA)."""
     newest = _newest(rows)
     stands = newest & (ints(rows["layout"], GONE) == CURRENT)
-    joins, lends, stays = (
+    joins, lends, stays, again = (
         pc.equal(rows["role"], role).fill_null(False).to_numpy()
-        for role in ("joins", "lends", "stays")
+        for role in ("joins", "lends", "stays", "again")
     )
-    own = ~(joins | lends | stays)
+    own = ~(joins | lends | stays | again)
     silent = lends | (joins & ~stands)
     columns: dict[str, Any] = {name: rows[name] for name in INPUT_SCHEMA.names}
     for name in IDS_ONLY:
         columns[name] = pc.if_else(pa.array(silent), None, columns[name])
-    for name in BEGUN_ANEW:
-        columns[name] = pc.if_else(pa.array(stays), None, columns[name])
-    layout = np.where(own | (stays & stands), ints(rows["layout"], GONE), JOINED)
+    for names, those in ((BEGUN_ANEW, stays), (FACTS_SAY, again)):
+        for name in names:
+            columns[name] = pc.if_else(pa.array(those), None, columns[name])
+    layout = np.where(own | ((stays | again) & stands), ints(rows["layout"], GONE), JOINED)
     columns["layout"] = pa.array(layout, pa.int32())
     return pa.table(columns).select(INPUT_SCHEMA.names).cast(INPUT_SCHEMA)
 

@@ -86,7 +86,8 @@ STATE_SCHEMA = pa.schema(
 )
 
 INPUT_SCHEMA = STATE_SCHEMA.append(pa.field("cause", pa.string()))
-"""What the kernel reads: ``cause`` says why an identity changed, delete or merge, if it did."""
+"""What the kernel reads: ``cause`` says delete or merge if an identity changed, and correction if
+a state is told anew because it was wrong."""
 
 
 def empty_state() -> pa.Table:

@@ -25,18 +25,18 @@ def run(settings: Settings) -> None:
         ends = admin.end_offsets(name)
     spark = open_session("headrace-reload")
     lake = Lake(settings.tables_root)
-    header, plan = newest_batch(spark, lake)
+    newest = newest_batch(spark, lake)
     writer = open_writer(settings)
     done = rebuild(
         writer,
-        cached_rows(spark, lake, plan=plan),
+        cached_rows(spark, lake, plan=newest.plan),
         ends,
-        active=plan.versions,
-        as_of=header.now,
+        active=newest.plan.versions,
+        as_of=newest.header.now,
         joined=joined_rows(spark, lake),
     )
     writer.close()
     print(
         f"generation {done.generation}: {done.users} users, {done.memberships} memberships,"
-        f" as of batch {header.n}"
+        f" as of batch {newest.header.n}"
     )

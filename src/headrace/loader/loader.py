@@ -13,6 +13,7 @@ from headrace.cache.model import CacheDown, GenerationLost, LoaderStatus, Moved
 from headrace.cache.writer import Writer
 from headrace.clock import Clock, system_clock
 from headrace.errors import OperatorError
+from headrace.failpoints import reach
 from headrace.kafka.client import Bounds, Consumer, KafkaDown
 from headrace.loader.queues import Batch, Queues
 from headrace.messages.headers import DeadLetter
@@ -161,6 +162,7 @@ class Loader:
                 paused = set(queues.waiting)
             if course.is_filled:
                 now = None if self._has_beats else self._clock()
+                reach("loader-before-new-generation")
                 self._writer.finish_generation(course.generation, as_of=now)
                 course.until = None
                 reported = 0.0
@@ -184,11 +186,13 @@ class Loader:
                 beats=batch.beats,
                 partitions=partitions,
             )
+            reach("loader-after-apply")
             self._has_beats = self._has_beats or bool(batch.beats)
             newest = max((message.at for message in batch.messages), default=None)
             delay = None if newest is None else self._clock() - newest
             self._witness.applied(done.applied, done.skipped, delay)
         for step, marker in batch.markers:
+            reach("loader-before-activation")
             passing = self._writer.activate(course.generation, marker, step, partitions=partitions)
             course.queues.pass_marker(step, passing)
 

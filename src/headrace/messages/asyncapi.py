@@ -35,7 +35,10 @@ CONTENT: Mapping[str, tuple[Kind, ...]] = {
         Kind("heartbeat", "Everything up to this batch has been sent", headers.TYPE_MARKER),
     ),
     topics.SEGMENTS: (Kind("segmentMember", "A user's latest membership", headers.TYPE_SEGMENTS),),
-    topics.CONTROL: (Kind("newPlan", "A new plan is the target", headers.TYPE_CONTROL),),
+    topics.CONTROL: (
+        Kind("newPlan", "A new plan is the target", headers.TYPE_CONTROL),
+        Kind("corrections", "A recompute has named wrong states", headers.TYPE_CONTROL),
+    ),
     topics.MESSAGES: (Kind("outgoing", "A message to a user"),),
 }
 

@@ -95,6 +95,7 @@ SEGMENT_MEMBER = _object(
 NEW_PLAN = _object(
     {"kind": {"const": "plan"}, "hash": {"type": "string", "pattern": "^[0-9a-f]{64}$"}}
 )
+CORRECTIONS = _object({"kind": {"const": "corrections"}, "n": BATCH})
 RAW: Schema = {"description": "The rejected bytes as they came; any content."}
 OUTGOING: Schema = {"type": "object", "description": "Reserved: no writer yet."}
 
@@ -108,6 +109,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "heartbeat": HEARTBEAT,
     "segmentMember": SEGMENT_MEMBER,
     "newPlan": NEW_PLAN,
+    "corrections": CORRECTIONS,
     "deadLetter": RAW,
     "outgoing": OUTGOING,
 }

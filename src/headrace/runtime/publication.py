@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 from headrace.clock import DAY
 from headrace.errors import OperatorError, RuleError
-from headrace.messages.control import NewPlan, encode_control
-from headrace.messages.headers import TYPE_CONTROL, cloud_event
-from headrace.messages.topics import CONTROL, in_namespace
-from headrace.plan.build import build_plan, streamed
+from headrace.messages.control import NewPlan
+from headrace.plan.build import SegmentVersion, build_plan, streamed
 from headrace.plan.diff import PlanDiff, diff
 from headrace.plan.model import JobParameters, Plan
+from headrace.plan.registry import MemoryRegistry
 from headrace.rules.rehearsal import failed_tests
 from headrace.rules.source import Rules
 from headrace.settings import Settings
-from headrace.store import Applied, Store
+from headrace.store import Applied, Drafted, Edition, Store
 
 JOB = "stream"
 
@@ -59,21 +60,56 @@ def publish(
     rule, a test of the rules that does not hold, or a plan that cannot be built, leaves everything
     as it was. The notice on control.v1 comes after; the job finds the plan in Postgres without it.
     """
-    failed = failed_tests(rules.require())
-    if failed:
-        raise RuleError(failed)
+    _require_tests(rules)
+    return carry_out(
+        store,
+        settings,
+        partial(Edition.apply, rules=rules, author=author, reason=reason, prune=prune),
+        author=author,
+        dry_run=dry_run,
+    )
+
+
+def keep_drafts(
+    store: Store, settings: Settings, rules: Rules, *, author: str, reason: str = ""
+) -> Drafted:
+    """Keep ``rules`` as drafts: checked, tested and compiled as by `publish`, and not active."""
+    _require_tests(rules)
+    job = job_parameters(settings)
+    with store.publishing() as edition:
+        drafted = edition.draft(rules, author=author, reason=reason, retention=job.retention_ms)
+        whole = (SegmentVersion(segment, 1) for segment in drafted.segments)
+        build_plan(streamed(whole), rules.catalog, MemoryRegistry(), job)
+    return drafted
+
+
+class Change(Protocol):
+    """What is done within a publishing transaction, before the plan is compiled."""
+
+    def __call__(self, edition: Edition, *, retention: int) -> Applied: ...
+
+
+def carry_out(
+    store: Store, settings: Settings, change: Change, *, author: str, dry_run: bool = False
+) -> Publication:
+    """Change which versions are active, compile them and aim the job at the plan; see `publish`.
+
+    Segments that keep their text but not their meaning get a version too: readers then see all
+    that a change means at one instant.
+    """
     job = job_parameters(settings)
     with store.publishing(dry_run=dry_run) as edition:
         target = edition.target(JOB)
-        applied = edition.apply(
-            rules, author=author, reason=reason, prune=prune, retention=job.retention_ms
-        )
-        kept = streamed(applied.active)
-        plan = build_plan(kept, applied.catalog, edition.registry, job)
+        before = Plan.from_json(target.text) if target else None
+        applied = change(edition, retention=job.retention_ms)
+        plan = _compiled(applied, edition, job)
+        moved = _moved(before, plan)
+        if moved:
+            applied = edition.renumber(applied, moved, author=author)
+            plan = _compiled(applied, edition, job)
         # The first version starts the job; a project without any has nothing to run.
-        wanted = bool(kept) or target is not None
+        wanted = bool(plan.programs) or target is not None
         is_new = wanted and edition.aim(JOB, plan.to_json(), author=author)
-    before = Plan.from_json(target.text) if target else None
     publication = Publication(
         applied=applied,
         plan=plan,
@@ -82,6 +118,22 @@ def publish(
         is_new_plan=is_new,
     )
     return publication if dry_run or not is_new else _announced(publication, settings)
+
+
+def _require_tests(rules: Rules) -> None:
+    failed = failed_tests(rules.require())
+    if failed:
+        raise RuleError(failed)
+
+
+def _compiled(applied: Applied, edition: Edition, job: JobParameters) -> Plan:
+    return build_plan(streamed(applied.active), applied.catalog, edition.registry, job)
+
+
+def _moved(before: Plan | None, plan: Plan) -> set[str]:
+    """The segments whose version stayed and means something else now."""
+    change = diff(before, plan)
+    return {change.names[old][0] for old, new in change.replaced.items() if old == new}
 
 
 def job_parameters(settings: Settings) -> JobParameters:
@@ -101,18 +153,11 @@ def job_parameters(settings: Settings) -> JobParameters:
 
 def _announced(publication: Publication, settings: Settings) -> Publication:
     # Slow to import, and the supervisor, which shares this package, never speaks to Kafka.
-    from headrace.kafka.kafka_python import KafkaPythonProducer
+    from headrace.kafka.notices import tell_stream
 
-    notice = NewPlan(publication.plan.hash)
     try:
-        with KafkaPythonProducer(settings.kafka_bootstrap) as producer:
-            producer.send(
-                in_namespace(settings.namespace, CONTROL),
-                key=b"plan",
-                value=encode_control(notice),
-                headers=cloud_event(TYPE_CONTROL, notice.hash),
-            )
-            producer.flush()
+        notice = NewPlan(publication.plan.hash)
+        tell_stream(settings.kafka_bootstrap, settings.namespace, notice)
     except OperatorError as error:
         late = f"the plan is active; the stream was not told and will see it later: {error}"
         return replace(publication, warning=late)

@@ -34,10 +34,11 @@ class AddedFile:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One commit of a batch: its header and the files it added."""
+    """One commit of a batch: its header, the files it added, the table's version it made."""
 
     header: Header
     files: tuple[AddedFile, ...]
+    version: int | None = None
 
     def rows(self, **partition: str) -> int:
         """Rows in files of these partition values."""
@@ -75,13 +76,13 @@ def newest_commit(spark: SparkSession, lake: Lake, table: str) -> Commit | None:
         reverse=True,
     )
     for name in versions[:COMMITS_LOOKED_AT]:
-        commit = _commit(read_text(spark, f"{folder}/{name}") or "")
+        commit = _commit(read_text(spark, f"{folder}/{name}") or "", int(name[:-5]))
         if commit is not None:
             return commit
     return None
 
 
-def _commit(text: str) -> Commit | None:
+def _commit(text: str, version: int) -> Commit | None:
     actions = [json.loads(line) for line in text.splitlines()]
     about: dict[str, str] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
     if "userMetadata" not in about:
@@ -94,4 +95,4 @@ def _commit(text: str) -> Commit | None:
         )
         for added in (a["add"] for a in actions if "add" in a)
     )
-    return Commit(Header.from_json(about["userMetadata"]), files)
+    return Commit(Header.from_json(about["userMetadata"]), files, version)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from headrace.plan.model import Plan
 from headrace.spark.dues import Dues
 from headrace.spark.handover import Backfill
-from headrace.spark.header import Header
+from headrace.spark.header import Correction, Header
 from headrace.spark.identities import Known
 from headrace.spark.offsets import OffsetLog, TopicOffsets
 from headrace.spark.publish import Counts, Outlet
@@ -25,6 +25,11 @@ class Report:
     events: int
     seconds: dict[str, float]
     pending_plan: str | None
+    corrected: int = 0
+    # How much of the pending plan's history is read, from 0 to 1.
+    built: float | None = None
+    # More users are due than the batch took.
+    is_behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class Course:
     appends: int = 0
     bucket: int = 0
     backfill: Backfill | None = None
+    # What recomputes have asked for and no batch has carried out.
+    corrections: list[Correction] = field(default_factory=list)
     ends: TopicOffsets = field(default_factory=dict)
 
     @staticmethod

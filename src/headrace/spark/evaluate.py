@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
@@ -14,7 +13,6 @@ from headrace.engine.evaluate import state_at
 from headrace.engine.identity import (
     FORGOTTEN,
     LINKS,
-    Identities,
     apply_identities,
     links_of,
     resolve,
@@ -66,7 +64,7 @@ def evaluate_lines(
         for row in judged.where("verdict = 'rejected'").groupBy("reason").count().collect()
     }
     accepted = judged.where((F.col("verdict") == "accepted") & (F.col("ts") <= at))
-    facts = accepted.withColumn("at", F.lit(at).cast("long"))
+    facts = distinct(accepted).withColumn("at", F.lit(at).cast("long"))
     return Evaluated(evaluate_facts(facts, plan=plan, at=at, statements=statements), refused)
 
 
@@ -77,9 +75,7 @@ def evaluate_facts(
 
     ``statements`` are segments in SQL beside the plan, by id.
     """
-    links = facts.where(F.col("type").isin(*LINKS))
-    identities = resolve(links_of(links.toArrow()), at=at)
-    rows = _identified(facts.where(~F.col("type").isin(*LINKS)), identities)
+    rows = identified(facts, at=at).where(F.col("type") != FORGOTTEN)
     if statements:
         rows = rows.persist()
     groups = max(1, -(-rows.count() // FACTS_PER_GROUP))
@@ -128,11 +124,14 @@ def distinct(accepted: DataFrame) -> DataFrame:
     return first.unionByName(accepted.where("event_id IS NULL OR type = 'alias'"))
 
 
-def _identified(facts: DataFrame, identities: Identities) -> DataFrame:
+def identified(facts: DataFrame, *, at: int) -> DataFrame:
+    """Facts under the canonical ids of ``at``; those forgotten are of type FORGOTTEN."""
+    links = facts.where(F.col("type").isin(*LINKS))
+    identities = resolve(links_of(links.toArrow()), at=at)
+
     def identify(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             rows = apply_identities(pa.Table.from_batches([batch]), identities)
-            rows = rows.filter(pc.not_equal(rows["type"], FORGOTTEN))
             yield from rows.select(FACT_COLUMNS).to_batches()
 
-    return facts.mapInArrow(identify, FACT)
+    return facts.where(~F.col("type").isin(*LINKS)).mapInArrow(identify, FACT)

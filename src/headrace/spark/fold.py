@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from headrace.engine.compact import merge
 from headrace.engine.families import MOVES_SCHEMA
 from headrace.engine.history import stage
 from headrace.engine.regroup import step
+from headrace.failpoints import reach
 from headrace.plan.diff import PlanDiff
 from headrace.plan.model import Plan
 from headrace.spark.header import Header
@@ -87,10 +88,31 @@ class Given:
 
 def advanced(given: Given, *, plan: Plan, now: int, n: int) -> DataFrame:
     """The state rows to write after batch ``n``."""
-    state, diff, begun, whole = given.state, given.diff, given.begun, given.whole
-    move = [name for name in MOVE if name in state.columns]
+    diff, begun, whole = given.diff, given.begun, given.whole
+    columns = [*STATE_INPUT, *(name for name in MOVE if name in given.state.columns)]
 
-    def advance_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def advance_group(stood: pa.Table, happened: pa.Table) -> pa.Table:
+        result = step(stood, happened, plan=plan, now=now, n=n, diff=diff, begun=begun)
+        if whole:
+            result = merge(stood, result, now=now, horizon_ms=plan.job.horizon_ms)
+        return result.select(STATE_COLUMNS)
+
+    return brought_together(
+        given.state.select(columns), given.events, given.groups, advance_group, STATE
+    )
+
+
+def brought_together(
+    state: DataFrame,
+    events: DataFrame,
+    groups: int,
+    kernel: Callable[[pa.Table, pa.Table], pa.Table],
+    schema: str,
+) -> DataFrame:
+    """What ``kernel`` makes of the state rows and the facts of each group of whole users."""
+    columns = state.columns
+
+    def run_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         both = list(batches)
         if not both:
             return
@@ -98,14 +120,10 @@ def advanced(given: Given, *, plan: Plan, now: int, n: int) -> DataFrame:
         is_event = rows["is_event"]
         happened = rows.filter(is_event).select(["user_id", *(f"event_{c}" for c in EVENT_COLUMNS)])
         happened = happened.rename_columns(["user_id", *EVENT_COLUMNS])
-        stood = rows.filter(pc.invert(is_event)).select([*STATE_INPUT, *move])
-        result = step(stood, happened, plan=plan, now=now, n=n, diff=diff, begun=begun)
-        if whole:
-            result = merge(stood, result, now=now, horizon_ms=plan.job.horizon_ms)
-        yield from result.select(STATE_COLUMNS).to_batches()
+        stood = rows.filter(pc.invert(is_event)).select(columns)
+        yield from kernel(stood, happened).to_batches()
 
-    rows = _side_by_side(given.events, state, [*STATE_INPUT, *move])
-    return _by_group(rows, given.groups).mapInArrow(advance_group, STATE)
+    return _by_group(_side_by_side(events, state), groups).mapInArrow(run_group, schema)
 
 
 def staged(
@@ -117,6 +135,7 @@ def staged(
         parts = list(batches)
         if not parts:
             return
+        reach("mid-backfill")
         rows = stage(pa.Table.from_batches(parts), plan=plan, slots=slots, now=now, n=n)
         yield from rows.select(STATE_COLUMNS).to_batches()
 
@@ -128,14 +147,14 @@ def _by_group(rows: DataFrame, groups: int) -> DataFrame:
     return rows.repartitionById(groups, F.pmod(user_hash(), F.lit(groups)).cast("int"))
 
 
-def _side_by_side(events: DataFrame, state: DataFrame, columns: list[str]) -> DataFrame:
+def _side_by_side(events: DataFrame, state: DataFrame) -> DataFrame:
     """One frame of both kinds of rows, so that one shuffle brings a user's together."""
     happened = events.select(
         F.lit(True).alias("is_event"),
         "user_id",
         *(F.col(c).alias(f"event_{c}") for c in EVENT_COLUMNS),
     )
-    stood = state.select(F.lit(False).alias("is_event"), *columns)
+    stood = state.select(F.lit(False).alias("is_event"), *state.columns)
     return happened.unionByName(stood, allowMissingColumns=True)
 
 

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.engine.advance import Begun
-from headrace.engine.families import Regrouping
+from headrace.engine.families import ANEW, Regrouping
 from headrace.engine.identity import FORGOTTEN
 from headrace.plan.diff import diff
 from headrace.plan.model import Plan
@@ -100,7 +100,7 @@ class Gathering:
             # Counted when they arrived: without a sender they repeat nothing.
             again = self._identified(told).withColumn("sent_id", F.lit(None).cast("string"))
             events = events.unionByName(again.where(F.col("type") != FORGOTTEN))
-        elsewhere = F.broadcast(moved_users(self.spark, regrouped, "stays", "leaves"))
+        elsewhere = F.broadcast(moved_users(self.spark, regrouped, *ANEW))
         state = given.state.join(elsewhere, "user_id", "left_anti").unionByName(
             moved_rows(self.spark, profiles, regrouped), allowMissingColumns=True
         )

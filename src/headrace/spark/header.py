@@ -35,6 +35,15 @@ class Preparation:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """Users whose facts are told anew in this batch: those of one part of a table."""
+
+    table: str
+    part: int
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """One batch: its number, its instant, its plan and the Kafka offsets it ends at.
 
@@ -51,6 +60,7 @@ class Header:
     preparing: Preparation | None = None
     linked_before: int = -1
     linked: int = -1
+    correcting: Correction | None = None
 
     @property
     def generation(self) -> int:
@@ -71,10 +81,12 @@ class Header:
         """Read what ``to_json`` wrote."""
         fields = json.loads(text)
         handover, preparing = fields.pop("handover"), fields.pop("preparing")
+        correcting = fields.pop("correcting", None)  # headers of earlier releases have none
         return Header(
             **{**fields, "starts": _offsets(fields["starts"]), "ends": _offsets(fields["ends"])},
             handover=Handover(**handover) if handover else None,
             preparing=Preparation(**preparing) if preparing else None,
+            correcting=Correction(**correcting) if correcting else None,
         )
 
 

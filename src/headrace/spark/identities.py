@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from headrace.engine.families import Regrouping, regroup
+from headrace.engine.families import ANEW, Regrouping, regroup
 from headrace.engine.identity import FORGOTTEN, LINKS, links_of
 from headrace.engine.state import EVENTS_SCHEMA, GONE
 from headrace.errors import OperatorError
@@ -183,10 +183,10 @@ def hmac(column: str, secret: str) -> Column:
 def moved_rows(spark: SparkSession, profiles: DataFrame, change: Regrouping) -> DataFrame:
     """The state rows that go to another user, begin anew or end; see `families.MOVES_SCHEMA`.
 
-    Whoever stays or leaves has a row here even if he never had a state.
+    Whoever begins anew or leaves has a row here even if he never had a state.
     """
     moves = spark.createDataFrame(change.moves)
-    silent = moves.where("role IN ('stays', 'leaves')")
+    silent = moves.where(F.col("role").isin(*ANEW))
     rows = profiles.withColumnRenamed("user_id", "origin").join(F.broadcast(moves), "origin")
     return rows.unionByName(
         silent.withColumn("n", F.lit(-1).cast("long")).withColumn("layout", F.lit(GONE)),

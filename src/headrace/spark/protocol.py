@@ -16,9 +16,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.engine.families import Regrouping
+from headrace.failpoints import reach
 from headrace.messages.memberships import activation_marker
 from headrace.plan.diff import bridge, diff
 from headrace.plan.model import Plan
+from headrace.spark import corrections
 from headrace.spark.commits import Commit, newest_commit
 from headrace.spark.course import Course, Report, Surroundings
 from headrace.spark.dues import Dues, has_overdue_facts
@@ -31,13 +33,13 @@ from headrace.spark.intake import append_events
 from headrace.spark.offsets import PlannedBatch
 from headrace.spark.publish import Counts, count_batch, publish
 from headrace.spark.session import bind_transaction
-from headrace.spark.tables import TABLES
-from headrace.spark.upkeep import compact_bucket, merge_small_files, vacuum
+from headrace.spark.upkeep import compact_bucket, merge_small_files, vacuum_tables
 
 COMPACT_EVERY = 4  # appending batches between two compactions of a bucket
 WORTH_COMPACTING = 200_000  # users; up to half as many superseded rows are no burden
 MERGE_EVERY = 64  # committing batches between two merges of small files
 VACUUM_EVERY = 900  # about half an hour at a trigger of 2 s
+LOOK_EVERY = 32  # batches between two looks for corrections of which no notice came
 
 
 def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundings) -> None:
@@ -57,9 +59,11 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
     due = _due_users(header, plan, course, around, spark)
     clock.lap("due")
     regrouped = _carry_out_links(spark, header, parsed, course, around)
+    reach("after-identities")
     clock.lap("identities")
     counts = Counts()
-    if size or due is not None or regrouped is not None or header.handover is not None:
+    asked = header.handover is not None or header.correcting is not None
+    if size or due is not None or regrouped is not None or asked:
         folded = _fold(spark, header, plan, parsed, due, regrouped, course, around)
         clock.lap("fold")
         counts = count_batch(spark, lake, parsed, folded)
@@ -67,13 +71,17 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
         publish(spark, lake, counts, around.outlet, parsed, folded)
         if header.handover is not None:
             _publish_activation(header, plan, around)
+        reach("after-publish")
         clock.lap("publish")
         _keep_up(spark, course, folded, plan, around)
     course.newest, course.replay, course.ends = header, None, planned.ends
     _remember_due(course, counts, header, around, spark)
     clock.lap("upkeep")
     pending = header.preparing.plan if header.preparing else None
-    around.report(Report(header, counts, size, clock.seconds, pending))
+    corrected = regrouped.corrected if regrouped else 0
+    built = course.backfill.share if course.backfill else None
+    behind = _dues(course).is_behind
+    around.report(Report(header, counts, size, clock.seconds, pending, corrected, built, behind))
 
 
 def executed_plan(header: Header, around: Surroundings) -> Plan:
@@ -95,22 +103,27 @@ def _header(
     header = Header(
         n=n, now=now, plan=before.plan if before else "", starts=course.ends, ends=planned.ends
     )
-    header = _with_plan(header, before, course, around, spark)
+    told = header.ends.get(around.control_topic) != header.starts.get(around.control_topic)
+    header = _with_plan(header, before, told, course, around, spark)
     linked = before.linked if before else -1
     # States and the history being prepared for them stay under the same ids meanwhile.
-    waits = header.preparing is not None or header.handover is not None
-    return replace(header, linked_before=linked, linked=linked if waits else n)
+    if header.preparing is not None or header.handover is not None:
+        return replace(header, linked_before=linked, linked=linked)
+    if told or course.batches % LOOK_EVERY == 0:
+        course.corrections = corrections.asked(spark, around.lake)
+    correcting = course.corrections[0] if course.corrections else None
+    return replace(header, linked_before=linked, linked=n, correcting=correcting)
 
 
 def _with_plan(
     header: Header,
     before: Header | None,
+    told: bool,
     course: Course,
     around: Surroundings,
     spark: SparkSession,
 ) -> Header:
     """Decide which plan ``header``'s batch runs: the same, one being prepared, or a new one."""
-    told = header.ends.get(around.control_topic) != header.starts.get(around.control_topic)
     target = around.target(told)
     if before is None:
         return replace(header, plan=target.hash, handover=Handover(replaces=None))
@@ -176,6 +189,7 @@ def _parse(
     spark = rows.sparkSession
     commit = _committed(course, header.n, "events", spark, around)
     if commit is None:
+        reach("before-events")
         append_events(
             rows.where(F.col("topic") == around.events_topic),
             lake=around.lake,
@@ -184,6 +198,7 @@ def _parse(
             retention_ms=plan.job.retention_ms,
             size=size,
         )
+        reach("after-events")
         commit = newest_commit(spark, around.lake, "events")
     return commit
 
@@ -210,7 +225,11 @@ def _carry_out_links(
     if header.linked_before + 1 < header.n or (parsed and parsed.rows(verdict="accepted")):
         links = arrived_links(spark, lake, header, parsed, header.linked_before)
     replay = course.replay is not None and course.replay.n == header.n
-    return carry_out(spark, lake, header, links, course.known, around.tombstone_key, replay=replay)
+    key = around.tombstone_key
+    change = carry_out(spark, lake, header, links, course.known, key, replay=replay)
+    if header.correcting is None or _committed(course, header.n, "profiles", spark, around):
+        return change
+    return corrections.carried_out(spark, lake, header.correcting, change)
 
 
 def _fold(
@@ -230,6 +249,7 @@ def _fold(
     given = Gathering(spark, header, plan, parsed, course, around).given(due, regrouped)
     if given.whole:
         _dues(course).everybody(header.now)
+    reach("before-profiles")
     write_profiles(
         advanced(given, plan=plan, now=header.now, n=header.n),
         lake=around.lake,
@@ -237,6 +257,7 @@ def _fold(
         buckets=plan.job.buckets,
         whole=given.whole,
     )
+    reach("after-profiles")
     commit = newest_commit(spark, around.lake, "profiles")
     assert commit is not None, "this batch has just committed to profiles"
     if given.whole:
@@ -257,7 +278,9 @@ def _publish_activation(header: Header, plan: Plan, around: Surroundings) -> Non
     replaced = header.handover.replaces
     old = around.plan(replaced).versions if replaced else {}
     marker = activation_marker(header.n, header.now, old=old, new=plan.versions)
+    reach("before-activation-marker")
     around.outlet.marker(marker, f"activate:{header.n}")
+    reach("after-activation-marker")
 
 
 def _remember_due(
@@ -274,6 +297,9 @@ def _keep_up(
     course.batches += 1
     if header.handover is not None and header.handover.staged_before is not None:
         drop_staging(spark, lake, staging_table(header.plan, header.handover.staged_before))
+    if header.correcting is not None:
+        corrections.drop(spark, lake, header.correcting)
+        course.corrections = [one for one in course.corrections if one != header.correcting]
     buckets = plan.job.buckets
     enough = max(course.users, WORTH_COMPACTING)
     if course.appends >= COMPACT_EVERY or course.appended * 2 * buckets >= enough:
@@ -292,8 +318,7 @@ def _keep_up(
         for name in ("events", "transitions", "quarantine", "identities", "tombstones"):
             merge_small_files(spark, lake, name)
     if course.batches % VACUUM_EVERY == 0:
-        for name in TABLES:
-            vacuum(spark, lake, name)
+        vacuum_tables(spark, lake)
 
 
 class _Laps:

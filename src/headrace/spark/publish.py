@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
+from headrace.failpoints import reach
 from headrace.messages.segments import SegmentMember
 from headrace.spark.commits import Commit, append
 from headrace.spark.tables import Lake
@@ -124,6 +125,7 @@ def _publish_changes(
                 for member, identity in moves.of(message):
                     sender.segment(member, identity)
             yield moves.batch()
+            reach("mid-publish")
         sender.flush()
 
     tasks = 1 if counts.messages < ONE_TASK else 2

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.engine.identity import LINKS
+from headrace.engine.parity import audited
 from headrace.plan.model import Plan
-from headrace.plan.usage import held_segments
-from headrace.spark.evaluate import evaluate_facts, state_members
+from headrace.spark.evaluate import (
+    FACT_COLUMNS,
+    FACTS_PER_GROUP,
+    evaluate_facts,
+    identified,
+)
+from headrace.spark.fold import STATE_INPUT, brought_together
 from headrace.spark.header import Header
+from headrace.spark.start import Newest
 from headrace.spark.tables import Lake
+
+FINDING = "side string, segment string, user_id string, count bigint"
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How many memberships batch and stream agree on, and the first of those they do not."""
+    """How many memberships batch and stream agree on, and the first of those they do not.
+
+    ``sizes`` are the members of each segment by the facts; ``states`` counts the users whose
+    state is another than the facts make it, whether that shows in a membership yet or not.
+    """
 
     compared: int
     differences: int
+    states: int
+    sizes: Mapping[str, int]
     only_stream: tuple[tuple[str, str], ...]
     only_batch: tuple[tuple[str, str], ...]
 
@@ -41,34 +58,108 @@ def recomputed(
     ``statements`` are segments in SQL beside the plan, by id.
     """
     facts = lake.facts(spark, horizon_ms=plan.job.horizon_ms)
-    carried_out = F.when(F.col("type").isin(*LINKS), header.linked).otherwise(header.n)
-    known = facts.where((F.col("n") <= carried_out) & (F.col("ts") <= at))
+    known = facts.where(_carried_out(header) & (F.col("ts") <= at))
     return evaluate_facts(known, plan=plan, at=at, statements=statements)
 
 
-def compare(
-    spark: SparkSession, lake: Lake, batch: DataFrame, *, plan: Plan, shown: int = 20
-) -> Parity:
-    """Hold ``batch`` against the stream's own state, user by user and segment by segment.
+@dataclass(frozen=True)
+class Memberships:
+    """Who is in what at ``at`` by the events up to a batch: under plans, and statements beside."""
 
-    Segments that rest on a stay are left out: their members hang on when batches ran.
+    spark: SparkSession
+    lake: Lake
+    header: Header
+    at: int
+    plans: tuple[Plan, Plan]
+    statements: Mapping[str, str]
+
+    def sizes(self) -> dict[str, int]:
+        """Members by segment."""
+        rows = self.rows.groupBy("segment").count().orderBy("segment").collect()
+        return {row["segment"]: row["count"] for row in rows}
+
+    def write(self, folder: str) -> None:
+        """One CSV file of (segment, user_id) in ``folder``, replacing what was there."""
+        rows = self.rows.orderBy("segment", "user_id").coalesce(1)
+        rows.write.mode("overwrite").option("header", "true").csv(folder)
+
+    @cached_property
+    def rows(self) -> DataFrame:
+        """The memberships (segment, user_id)."""
+        stream, batch = self.plans
+        spark, lake, header, at = self.spark, self.lake, self.header, self.at
+        members = recomputed(spark, lake, plan=stream, header=header, at=at)
+        if batch.programs or self.statements:
+            beside = recomputed(
+                spark, lake, plan=batch, header=header, at=at, statements=self.statements
+            )
+            members = members.unionByName(beside)
+        return members.persist()
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The stream's states after its newest batch, held against all facts stored up to then.
+
+    The tables move on meanwhile: ``profiles`` is read at the version that batch made.
     """
-    held = list(held_segments(plan))
-    batch = batch.where(~F.col("segment").isin(held))
-    stream = state_members(lake.latest_profiles(spark), plan=plan)
-    stream = stream.where(~F.col("segment").isin(held))
-    both = (
-        stream.withColumn("stream", F.lit(1))
-        .join(batch.withColumn("batch", F.lit(1)), ["segment", "user_id"], "full_outer")
-        .persist()
-    )
-    lacking_batch = both.where("batch IS NULL").select("segment", "user_id")
-    lacking_stream = both.where("stream IS NULL").select("segment", "user_id")
-    parity = Parity(
-        compared=both.count(),
-        differences=lacking_batch.count() + lacking_stream.count(),
-        only_stream=tuple((r[0], r[1]) for r in lacking_batch.limit(shown).collect()),
-        only_batch=tuple((r[0], r[1]) for r in lacking_stream.limit(shown).collect()),
-    )
-    both.unpersist()
-    return parity
+
+    spark: SparkSession
+    lake: Lake
+    newest: Newest
+
+    def parity(self, segments: Sequence[str] = (), *, shown: int = 20) -> Parity:
+        """Both sides counted; only memberships of ``segments``, if any are named."""
+        found = self.findings
+        if segments:
+            found = found.where(F.col("segment").isin(*segments) | (F.col("side") == "state"))
+        rows = found.groupBy("side", "segment").agg(
+            F.coalesce(F.sum("count"), F.count("*")).alias("count")
+        )
+        by_side: dict[str, dict[str, int]] = {}
+        for row in rows.collect():
+            by_side.setdefault(row["side"], {})[row["segment"]] = row["count"]
+        alone = [sum(by_side.get(f"only {side}", {}).values()) for side in ("stream", "batch")]
+        sizes = by_side.get("batch", {})
+        return Parity(
+            compared=sum(sizes.values()) + alone[0],
+            differences=sum(alone),
+            states=sum(by_side.get("state", {}).values()),
+            sizes=dict(sorted(sizes.items())),
+            only_stream=self._some("only stream", segments, shown) if alone[0] else (),
+            only_batch=self._some("only batch", segments, shown) if alone[1] else (),
+        )
+
+    @cached_property
+    def findings(self) -> DataFrame:
+        """What `engine.parity.audited` found in each group of users."""
+        plan, header = self.newest.plan, self.newest.header
+        events = self.lake.read(self.spark, "events").where(
+            (F.col("verdict") == "accepted") & _carried_out(header)
+        )
+        facts = identified(events, at=header.now).select(FACT_COLUMNS)
+        state = self.lake.read(self.spark, "profiles", version=self.newest.version)
+        state = state.where(F.col("n") <= header.n).select(STATE_INPUT).drop("ids")
+
+        def audit_group(stood: pa.Table, happened: pa.Table) -> pa.Table:
+            return audited(stood, happened, plan=plan, now=header.now)
+
+        groups = max(1, -(-events.count() // FACTS_PER_GROUP))
+        return brought_together(state, facts, groups, audit_group, FINDING).persist()
+
+    def wrong_users(self) -> DataFrame:
+        """The users (user_id) whose state is not what the facts make it."""
+        return self.findings.where("side = 'state'").select("user_id")
+
+    def _some(self, side: str, segments: Sequence[str], shown: int) -> tuple[tuple[str, str], ...]:
+        rows = self.findings.where(F.col("side") == side)
+        if segments:
+            rows = rows.where(F.col("segment").isin(*segments))
+        first = rows.orderBy("segment", "user_id").limit(shown).collect()
+        return tuple((row["segment"], row["user_id"]) for row in first)
+
+
+def _carried_out(header: Header) -> Column:
+    """The facts that the stream had folded by then; joins may wait for a hand-over."""
+    until = F.when(F.col("type").isin(*LINKS), header.linked).otherwise(header.n)
+    return F.col("n") <= until

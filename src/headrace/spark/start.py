@@ -47,12 +47,26 @@ def newest_header(spark: SparkSession, lake: Lake, name: str) -> Header | None:
     return max(map(Header.from_json, texts), key=lambda header: header.n, default=None)
 
 
-def newest_batch(spark: SparkSession, lake: Lake) -> tuple[Header, Plan]:
-    """The newest batch that committed its state, and its plan; raises OperatorError if none has."""
-    header = newest_header(spark, lake, "profiles")
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest batch that committed its state, its plan, and the version of ``profiles`` it made.
+
+    The version is None when the log no longer says it.
+    """
+
+    header: Header
+    plan: Plan
+    version: int | None
+
+
+def newest_batch(spark: SparkSession, lake: Lake) -> Newest:
+    """Where the stream stands; raises OperatorError if no batch has run."""
+    commit = newest_commit(spark, lake, "profiles")
+    header = commit.header if commit else newest_header(spark, lake, "profiles")
     if header is None:
         raise OperatorError(f"no batch has run yet: {lake.root} is empty", code="HR914")
-    return header, KeptPlans(spark, lake.root).get(header.plan)
+    plan = KeptPlans(spark, lake.root).get(header.plan)
+    return Newest(header, plan, commit.version if commit else None)
 
 
 def decide_start(

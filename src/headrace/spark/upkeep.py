@@ -12,9 +12,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from headrace.engine.compact import compact
+from headrace.failpoints import reach
+from headrace.spark.files import names
 from headrace.spark.fold import STATE, STATE_COLUMNS
 from headrace.spark.session import plain_session
-from headrace.spark.tables import Lake
+from headrace.spark.tables import TABLES, Lake
 
 # Two tasks for two cores: one bucket of a million users compacts in under 2 s.
 COMPACTION_TASKS = 2
@@ -29,6 +31,7 @@ def compact_bucket(
         parts = list(batches)
         if not parts:
             return
+        reach("mid-compaction")
         rows = compact(pa.Table.from_batches(parts), now=now, horizon_ms=horizon_ms)
         yield from rows.select(STATE_COLUMNS).to_batches()
 
@@ -56,6 +59,14 @@ def merge_small_files(spark: SparkSession, lake: Lake, name: str) -> None:
     lake.delta(plain_session(spark), name).optimize().executeCompaction()
 
 
-def vacuum(spark: SparkSession, lake: Lake, name: str) -> None:
-    """Delete files no version within the table's declared retention refers to."""
-    lake.delta(plain_session(spark), name).vacuum()
+def vacuum_tables(spark: SparkSession, lake: Lake) -> None:
+    """In each table, delete files that no version within its declared retention refers to.
+
+    The stream does so now and then, since its tables must stay small where nothing else runs; so
+    does the nightly upkeep, since a stream that stands still deletes nothing. Both at once is as
+    good as one: a file that is gone is gone.
+    """
+    session = plain_session(spark)
+    for name in TABLES:
+        if names(session, f"{lake.path(name)}/_delta_log"):
+            lake.delta(session, name).vacuum()

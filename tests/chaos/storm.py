@@ -1,0 +1,452 @@
+"""The whole system under a seeded storm: traffic, rule changes, and anything dying at any time.
+
+    python tests/chaos/storm.py --kills 100 --seed 7
+
+Every few kills the storm pauses, and what the API serves is held against the plain reference
+evaluator over all that was sent. A reader asks the API all the time: who was in a segment that
+nobody leaves must never be said not to be. Ends with 1 when anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headrace import embedded
+from headrace.cli.invocation import Invocation
+from headrace.cli.observation import accounts
+from headrace.cli.served import Api
+from headrace.cli.servers import prepare
+from headrace.clock import system_clock
+from headrace.embedded.children import Children
+from headrace.embedded.services import start_services, stop_services
+from headrace.errors import OperatorError
+from headrace.failpoints import VARIABLE, Failpoint
+from headrace.jobs.batch_log import LoggedBatch, covers, logged_batches
+from headrace.jobs.comparison import Accounts, compare, expected_members, families
+from headrace.jobs.play import Journal
+from headrace.jobs.shop import Message, Shop
+from headrace.kafka.confluent import ConfluentConsumer, ConfluentProducer
+from headrace.messages.topics import EVENTS, in_namespace
+from headrace.rules.folder import load_rules
+from headrace.runtime import JOB, publish
+from headrace.settings import Settings
+from headrace.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+CATALOG = (ROOT / "rules" / "catalog.yaml").read_text()
+FOREVER = "has_bought"
+PATIENCE = 240.0
+
+# Each list holds the texts that a segment goes back and forth between.
+RULES: dict[str, Sequence[str]] = {
+    FOREVER: ("{did: purchase}",),
+    "spenders": (
+        "{event: purchase, sum: amount, within: 30 days, gt: 100}",
+        "{event: purchase, sum: amount, within: 30 days, gt: 250}",
+        "{event: purchase, sum: amount, within: 7 days, gt: 60}",
+    ),
+    "browsing": (
+        "{did: page_view, within: 20 seconds, resolution: 1s}",
+        "{event: page_view, count: true, within: 40 seconds, resolution: 1s, gte: 2}",
+    ),
+    "curious": (
+        "{event: page_view, distinct: page, within: 30 days, gte: 3}",
+        "{event: page_view, distinct: page, within: 30 days, gte: 5}",
+    ),
+    "went_on": ("{sequence: [{event: page_view}, {event: purchase, within: 1 day}]}",),
+    "quiet": (
+        "{all: [{did: page_view}, {did_not: purchase, within: 15 days}]}",
+        "{all: [{did: login}, {did_not: purchase, within: 10 days}]}",
+    ),
+    "germans": ("{all: [{trait: country, eq: DE}, {segment: spenders}]}",),
+}  # fmt: skip
+PROCESSES = ("stream", "stream", "stream", "kafka", "postgres", "redis", "load", "watch", "serve")
+STREAM_PLACES: tuple[Failpoint, ...] = (
+    "before-events", "after-events", "after-identities", "before-profiles", "after-profiles",
+    "mid-publish", "after-publish", "mid-compaction",
+)  # fmt: skip
+CHANGE_PLACES: tuple[Failpoint, ...] = (
+    "mid-backfill", "before-activation-marker", "after-activation-marker",
+    "loader-before-activation",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Reader:
+    """Asks for members that nobody can stop being, all the time."""
+
+    base: str
+    known: set[str]
+    answers: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        threading.Thread(target=self._read, name="reader", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stop.set()
+
+    def _read(self) -> None:
+        dice = random.Random(1)
+        while not self._stop.wait(0.05):
+            users = dice.sample(sorted(self.known), min(20, len(self.known)))
+            if users:
+                self._ask(users)
+
+    def _ask(self, users: Sequence[str]) -> None:
+        body = json.dumps({"users": users, "segments": [FOREVER]}).encode()
+        request = urllib.request.Request(
+            f"{self.base}/v1/memberships:batch", body, {"content-type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                found: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            self.answers[str(error.code)] += 1
+            if error.code != 503:
+                self.wrong.append(f"{error.code}: {error.read()[:200]!r}")
+            return
+        except (OSError, ValueError):
+            self.answers["no answer"] += 1  # the API itself was killed
+            return
+        self.answers["200"] += 1
+        for user in found["users"]:
+            if FOREVER not in user["segments"]:
+                self.wrong.append(f"{user['user_id']} is said not to have bought, {user}")
+
+
+@dataclass(slots=True)
+class Storm:
+    """One home in which everything may die, and the record of what was done to it."""
+
+    home: Path
+    seed: int
+    users: int
+    rate: int
+    stack: ExitStack
+    dice: random.Random = field(init=False)
+    settings: Settings = field(init=False)
+    journal: Journal = field(init=False)
+    shop: Shop = field(init=False)
+    reader: Reader | None = None
+    actions: Counter[str] = field(default_factory=Counter)
+    recoveries: list[tuple[str, float]] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    memberships: int = 0
+    chosen: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RULES, 0))
+    resent: int = 0
+
+    def open(self) -> None:
+        """Start everything on an empty home and send the shop's history."""
+        self.dice = random.Random(self.seed)
+        self.failpoints.mkdir(parents=True)
+        os.environ[VARIABLE] = str(self.failpoints)
+        self.journal = self.stack.enter_context(Journal(self.home))
+        self.shop = Shop(seed=self.seed, users=self.users, start=system_clock())
+        self.serve_all()
+        self.apply()
+        self._send([*self.shop.history(self.users * 12), *keepers(self.shop.start)])
+        self.serve_all()
+        self.catch_up()
+        known = {message.key.decode() for message in keepers(self.shop.start)}
+        self.reader = Reader(self.base, known)
+        self.reader.start()
+        self.stack.callback(self.reader.stop)
+
+    @property
+    def failpoints(self) -> Path:
+        """Where a file makes a process die."""
+        return self.home / "failpoints"
+
+    def serve_all(self) -> None:
+        """What an operator's supervisor does: start again whatever does not run."""
+        before = Invocation("local", self.home, color=False).settings
+        embedded.up(self.home, before)
+        self.settings = Invocation("local", self.home, color=False).settings
+        prepare(self.settings)
+        store = self._store()
+        try:
+            has_plan = store.target_hash(JOB) is not None
+        finally:
+            store.close()
+        if has_plan:
+            start_services(self.settings, root=ROOT, target="local")
+            self.settings = Invocation("local", self.home, color=False).settings
+
+    def apply(self) -> None:
+        """Publish the chosen text of every rule."""
+        rules = self.home / "rules"
+        (rules / "segments").mkdir(parents=True, exist_ok=True)
+        (rules / "catalog.yaml").write_text(CATALOG)
+        for name, choice in self.chosen.items():
+            text = (
+                "apiVersion: headrace/v1\nkind: Segment\n"
+                f"metadata: {{id: {name}, name: {name}, owner: storm}}\n"
+                f"spec:\n  match: {RULES[name][choice]}\n"
+            )
+            (rules / "segments" / f"{name}.yaml").write_text(text)
+        store = self._store()
+        try:
+            publish(store, self.settings, load_rules(rules).require(), author="storm")
+        finally:
+            store.close()
+
+    def _store(self) -> Store:
+        return Store(self.settings.postgres_url.get_secret_value(), self.settings.namespace)
+
+    def _send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self.journal.note(message)
+        self.journal.flush()
+        topic = in_namespace(self.settings.namespace, EVENTS)
+        with ConfluentProducer(self.settings.kafka_bootstrap) as producer:
+            for message in messages:
+                producer.send(topic, value=message.value, key=message.key)
+            producer.flush()
+
+    # What happens
+
+    def act(self) -> None:
+        """One random thing that is no death."""
+        action: Callable[[], None] = self.dice.choices(
+            (self._traffic, self._again, self._change_rule, self._pause), (8, 2, 1, 2)
+        )[0]
+        self.actions[action.__name__.strip("_")] += 1
+        action()
+
+    def _traffic(self) -> None:
+        self._send(self.shop.live(self.dice.randint(1, 4 * self.rate), system_clock()))
+
+    def _again(self) -> None:
+        """Events of long ago, sent again as they were."""
+        lines = self.journal.lines.read_bytes().splitlines()
+        some = [line for line in self.dice.sample(lines, 40) if b'"event_id"' in line]
+        self.resent += len(some)
+        self._send([Message(b"again", line, "duplicate") for line in some])
+
+    def _change_rule(self) -> None:
+        name = self.dice.choice([name for name, texts in RULES.items() if len(texts) > 1])
+        self.chosen[name] = self.dice.randrange(len(RULES[name]))
+        self.apply()
+
+    def _pause(self) -> None:
+        time.sleep(self.dice.uniform(0, 2))
+
+    def kill(self) -> None:
+        """SIGKILL to a process now, or to whichever reaches a place in its code first."""
+        before = self._newest()
+        if self.dice.random() < 0.5:
+            victim = self.dice.choice(PROCESSES)
+            if not self._kill(victim):
+                return
+        else:
+            victim = self._die_at_a_place()
+        began = time.monotonic()
+        self.actions[f"killed {victim}"] += 1
+        self._recover(before, victim, began)
+
+    def _kill(self, name: str) -> bool:
+        children = Children(self.home)
+        if name == "stream":
+            names = [one for one in children.names() if one.startswith("stream-")]
+        else:
+            names = [name]
+        records = [record for one in names if (record := children.alive(one)) is not None]
+        for record in records:
+            os.killpg(os.getpgid(record.pid), signal.SIGKILL)
+        return bool(records)
+
+    def _die_at_a_place(self) -> str:
+        """Let the job or the loader die at a random place; give it what brings it there."""
+        changes = self.dice.random() < 0.3
+        place = self.dice.choice(CHANGE_PLACES if changes else STREAM_PLACES)
+        (self.failpoints / place).touch()
+        deadline = time.monotonic() + 60
+        while (self.failpoints / place).exists() and time.monotonic() < deadline:
+            if changes:
+                self._change_rule()
+            self._traffic()
+            time.sleep(1)
+        (self.failpoints / place).unlink(missing_ok=True)
+        return place
+
+    def _recover(self, before: int, victim: str, began: float) -> None:
+        """Start again what is dead; note how long until batches and answers go on."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                self.serve_all()
+                self._send(self.shop.live(5, system_clock()))
+                if self._newest() > before and self._answers():
+                    self.recoveries.append((victim, time.monotonic() - began))
+                    return
+            except (OperatorError, OSError):
+                pass  # what it needs is still on its way up
+            time.sleep(0.5)
+        raise OperatorError(f"nothing goes on {PATIENCE:.0f} s after {victim} was killed")
+
+    def _answers(self) -> bool:
+        return Api(self.base).segments()[1] is not None
+
+    # What is true in the end
+
+    @property
+    def base(self) -> str:
+        """Where the API is."""
+        return f"http://{self.settings.api_host}:{self.settings.api_port}"
+
+    def _batches(self) -> list[LoggedBatch]:
+        logs = sorted(self.home.glob("logs/stream-*.log"), key=lambda log: log.stat().st_mtime)
+        return logged_batches(logs)
+
+    def _newest(self) -> int:
+        batches = self._batches()
+        return batches[-1].n if batches else -1
+
+    def catch_up(self) -> None:
+        """Wait until everything sent has been read, under the rules applied last."""
+        topic = in_namespace(self.settings.namespace, EVENTS)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with ConfluentConsumer(self.settings.kafka_bootstrap, topic, "storm") as consumer:
+                ends = {part: bound.end for part, bound in consumer.bounds().items()}
+            batches, store = self._batches(), self._store()
+            try:
+                running, target = store.running_plan(JOB), store.target_hash(JOB)
+            finally:
+                store.close()
+            is_newest = running is not None and running.plan_hash == target
+            is_done = bool(batches) and is_newest and batches[-1].linked
+            if is_done and covers(batches[-1].ends.get(topic, {}), ends):
+                return
+            time.sleep(1)
+        raise OperatorError("the stream does not catch up")
+
+    def prove(self) -> None:
+        """Stop the stream between two batches; hold what is served against the reference."""
+        self.catch_up()
+        Children(self.home).stop("watch", patience=60)
+        batches = self._batches()
+        now = batches[-1].now
+        deadline = time.monotonic() + PATIENCE
+        while Api(self.base).segments()[1] != now:
+            if time.monotonic() > deadline:
+                raise OperatorError("the loader has not reached the last batch")
+            time.sleep(0.2)
+        store = self._store()
+        try:
+            catalog = store.catalog()
+            segments = [version.segment for version in store.active_versions()]
+        finally:
+            store.close()
+        assert catalog is not None
+        lines = self.journal.lines
+        expected = expected_members(lines, segments, catalog, now, processes=os.cpu_count() or 1)
+        users = sorted({*self.shop.users, *families(lines), *(user for _, user in expected)})
+        found = compare(expected, Api(self.base).memberships(users))
+        self.memberships += found.memberships
+        self.differences += map(str, found.differences)
+        counts = self.journal.counts
+        meant = Accounts(
+            accepted=counts["event"], duplicates=counts["duplicate"], quarantined=counts["garbage"]
+        )
+        if accounts(batches) != meant:
+            self.differences.append(f"counted {accounts(batches)}, sent were {meant}")
+        print(f"  {found}, sent {self.journal.total} = {accounts(batches)}", flush=True)
+        self.serve_all()
+
+    def report(self, seconds: float) -> dict[str, Any]:
+        """Everything that was done and found."""
+        assert self.reader is not None
+        times = sorted(seconds for _, seconds in self.recoveries)
+        by_victim: dict[str, list[float]] = {}
+        for victim, took in self.recoveries:
+            by_victim.setdefault(victim, []).append(round(took, 1))
+        return {
+            "seed": self.seed,
+            "minutes": round(seconds / 60, 1),
+            "kills": len(times),
+            "actions": dict(sorted(self.actions.items())),
+            "messages": self.journal.total,
+            "memberships compared": self.memberships,
+            "differences": len(self.differences) + len(self.reader.wrong),
+            "answers to the reader": dict(self.reader.answers),
+            "recovery p50 s": round(times[len(times) // 2], 1) if times else None,
+            "recovery p95 s": round(times[int(len(times) * 0.95)], 1) if times else None,
+            "recovery by victim s": {name: max(took) for name, took in sorted(by_victim.items())},
+        }
+
+
+def keepers(start: int) -> list[Message]:
+    """Users who bought once, long ago, and are never forgotten."""
+    found = []
+    for number in range(50):
+        user = f"keeper-{number}"
+        line = {
+            "event_id": f"{user}-1",
+            "user_id": user,
+            "type": "purchase",
+            "ts": start - 86_400_000,
+            "properties": {"amount": 1},
+        }
+        found.append(Message(user.encode(), json.dumps(line).encode(), "event"))
+    return found
+
+
+def main() -> int:
+    """Run the storm; 1 when anything differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--actions-between", type=int, default=8, help="beside each kill")
+    parser.add_argument("--proofs-every", type=int, default=5, help="kills")
+    parser.add_argument("--users", type=int, default=400)
+    parser.add_argument("--rate", type=int, default=60, help="events of an action, about")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
+    parser.add_argument("--write", type=Path, help="a Markdown file for the figures")
+    asked = parser.parse_args()
+    print(f"replay: python tests/chaos/storm.py --kills {asked.kills} --seed {asked.seed}")
+    folder = Path(tempfile.mkdtemp(prefix="headrace-storm-"))
+    home, began = folder / "home", time.monotonic()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.callback(embedded.down, home)
+        stack.callback(stop_services, home)
+        storm = Storm(home, asked.seed, asked.users, asked.rate, stack)
+        storm.open()
+        for number in range(1, asked.kills + 1):
+            for _ in range(storm.dice.randint(1, 2 * asked.actions_between)):
+                storm.act()
+            storm.kill()
+            print(f"{number}: {storm.recoveries[-1:]}", flush=True)
+            if number % asked.proofs_every == 0 or number == asked.kills:
+                storm.prove()
+        assert storm.reader is not None
+        report = storm.report(time.monotonic() - began)
+        for line in (*storm.differences[:50], *storm.reader.wrong[:50]):
+            print(line)
+        print(json.dumps(report, indent=2))
+    return 1 if report["differences"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
