@@ -4,47 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from headrace.cli import main
-from headrace.kafka.kafka_python import KafkaPythonAdmin, KafkaPythonConsumer
+from commands import Run
+from headrace.kafka.kafka_python import KafkaPythonConsumer
 from headrace.messages.control import NewPlan, decode_control
-from headrace.messages.topics import CONTROL, in_namespace, topic
+from headrace.messages.topics import CONTROL, in_namespace
 from headrace.plan.model import Plan
 from headrace.settings import Settings
 from headrace.store import Store
 from rule_folders import CATALOG, spenders, write_rules
 
 FRENCH = "{trait: country, eq: FR}"
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(settings: Settings, capfd: pytest.CaptureFixture[str], monkeypatch: Any) -> Run:
-    """Run `headrace` with the settings of this test: (exit code, output, errors)."""
-    with KafkaPythonAdmin(settings.kafka_bootstrap) as admin:
-        admin.create_topics(settings.namespace, [topic(CONTROL)])
-    monkeypatch.setenv("HEADRACE_HOME", str(settings.home))
-    monkeypatch.setenv("HEADRACE_NAMESPACE", settings.namespace)
-    monkeypatch.setenv("HEADRACE_POSTGRES_URL", settings.postgres_url.get_secret_value())
-    monkeypatch.setenv("HEADRACE_KAFKA_BOOTSTRAP", settings.kafka_bootstrap)
-
-    def ran(*words: str | Path) -> tuple[int, str, str]:
-        code = main([str(word) for word in words])
-        printed = capfd.readouterr()
-        return code, printed.out, printed.err
-
-    return ran
-
-
-@pytest.fixture
-def store(settings: Settings) -> Store:
-    return Store(settings.postgres_url.get_secret_value(), settings.namespace)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_story_of_a_segment(store: Store, write: Write) -> None:
     again = store.apply(write({"big": spenders(100), "french": FRENCH}), "bob")
     assert standing(again) == {"big": 3, "french": 2}, "numbers are never given twice"
 
-    big = store.versions_of("big")
+    big = store.history("big").versions
     assert [(v.version, v.state, v.author) for v in big] == [
         (1, "retired", "ann"),
         (2, "retired", "bob"),

@@ -29,6 +29,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "spelling": ("convert", "fmt"),
     "catalog": ("catalog",),
     "publish": ("plan", "apply"),
+    "versions": ("versions", "activate", "rollback", "retire"),
     "data": ("reload",),
     "demo": ("demo",),
     "doctor": ("doctor",),

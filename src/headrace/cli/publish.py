@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,16 +12,27 @@ import typer
 from typer.core import TyperGroup
 
 from headrace.cli.invocation import Invocation, Output, invoked
+from headrace.cli.published import (
+    Author,
+    Format,
+    Reason,
+    came_to_be,
+    created_as_json,
+    logged_in,
+    opened_store,
+    problems_told,
+    tell,
+)
 from headrace.cli.sound import sound_rules
 from headrace.clock import DAY
-from headrace.errors import OperatorError, RuleError
+from headrace.errors import OperatorError
 from headrace.plan.build import SegmentVersion, build_plan, streamed
 from headrace.plan.explain import explain
 from headrace.plan.model import JobParameters, Plan
 from headrace.plan.registry import MemoryRegistry
 from headrace.rules.folder import load_rules
 from headrace.rules.source import Rules
-from headrace.runtime import JOB, Publication, publish
+from headrace.runtime import JOB, Publication, keep_drafts, publish
 from headrace.store import Store
 
 CHANGES = 3  # the exit code of --detailed-exitcode
@@ -49,7 +58,6 @@ RulesFolder = Annotated[
     Path | None, typer.Argument(metavar="RULES", help="A folder of rules; default: the setting.")
 ]
 Prune = Annotated[bool, typer.Option("--prune", help="Retire segments that RULES does not name.")]
-Format = Annotated[Output, typer.Option(help="table or json.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -68,9 +76,12 @@ def register(app: typer.Typer) -> None:
 def apply(
     context: typer.Context,
     rules: RulesFolder = None,
-    author: Annotated[str, typer.Option(help="Who; default: the user logged in.")] = "",
-    reason: Annotated[str, typer.Option(help="Why, for the audit log.")] = "",
+    author: Author = "",
+    reason: Reason = "",
     prune: Prune = False,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Only keep them, for `headrace activate`.")
+    ] = False,
     output: Format = Output.TABLE,
 ) -> None:
     """Make RULES the active rules and hand the stream their plan.
@@ -78,12 +89,14 @@ def apply(
     Unchanged rules make no version. A broken rule stops everything; what runs stays as it is.
     """
     run = invoked(context)
-    with _store(run) as store:
+    if draft and prune:
+        raise typer.BadParameter("--draft retires nothing: leave out --prune")
+    with opened_store(run) as store:
+        if draft:
+            _keep_drafts(run, store, rules, author=author, reason=reason, output=output)
+            return
         done = _published(run, store, rules, author=author, reason=reason, prune=prune)
-    if output is Output.JSON:
-        run.print_json(_as_json(done))
-    else:
-        _say_changes(done, "no changes: these rules are active already")
+    tell(run, done, output, "no changes: these rules are active already")
 
 
 def changes(
@@ -107,12 +120,10 @@ def changes(
         if output is not Output.JSON:
             _say_batch_only({s.id: s.refresh for s in found.segments if s.is_batch_only})
         return
-    with _store(run) as store:
+    with opened_store(run) as store:
         wanted = _published(run, store, rules, prune=prune, dry_run=True)
-    if output is Output.JSON:
-        run.print_json(_as_json(wanted))
-    else:
-        _say_changes(wanted, "no changes")
+    tell(run, wanted, output, "no changes")
+    if output is not Output.JSON:
         sys.stdout.write("\n" + explain(wanted.plan).rstrip() + "\n")
         _say_batch_only(wanted.batch_only)
     if detailed_exitcode and not wanted.is_empty:
@@ -142,7 +153,7 @@ def show(
 ) -> None:
     """Print a plan; to standard error, since which batch the stream runs it."""
     run = invoked(context)
-    with _store(run) as store:
+    with opened_store(run) as store:
         found = store.plan(hash) if hash else store.target_plan(JOB)
         if found is None:
             missing = f"no plan, or several, begin with {hash!r}" if hash else "no plan is active"
@@ -165,16 +176,6 @@ def _standing(store: Store, content: str) -> str:
     return f"ran from batch {earlier.since_batch} on, until replaced" if earlier else "never ran"
 
 
-@contextmanager
-def _store(run: Invocation) -> Iterator[Store]:
-    settings = run.settings
-    store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
 def _published(
     run: Invocation,
     store: Store,
@@ -185,61 +186,37 @@ def _published(
     prune: bool,
     dry_run: bool = False,
 ) -> Publication:
-    settings = run.settings
-    rules = load_rules(_folder(run, folder), retention=_retention(run))
-    try:
-        done = publish(
+    with problems_told():
+        return publish(
             store,
-            settings,
-            rules,
-            author=author or _user(),
+            run.settings,
+            load_rules(_folder(run, folder), retention=_retention(run)),
+            author=author or logged_in(),
             reason=reason,
             prune=prune,
             dry_run=dry_run,
         )
-    except RuleError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        raise typer.Exit(1) from error
-    for warning in done.applied.warnings:
+
+
+def _keep_drafts(
+    run: Invocation, store: Store, folder: Path | None, *, author: str, reason: str, output: Output
+) -> None:
+    rules = load_rules(_folder(run, folder), retention=_retention(run))
+    with problems_told():
+        kept = keep_drafts(store, run.settings, rules, author=author or logged_in(), reason=reason)
+    for warning in kept.warnings:
         print(warning, file=sys.stderr)
-    if done.warning:
-        run.err.print(f"headrace: {done.warning}")
-    return done
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user need not have a name
-        return "unknown"
-
-
-def _say_changes(done: Publication, nothing: str) -> None:
-    applied, change = done.applied, done.change
-    lines = [
-        (
-            f"+ {new.segment_id}  version {new.version}"
-            if new.replaces is None
-            else f"~ {new.segment_id}  version {new.replaces} -> {new.version}"
+    if kept.has_other_catalog:
+        run.err.print(
+            "headrace: the catalog of RULES is not the one in force; drafts do not change it: "
+            "apply it before you activate what needs it"
         )
-        + ("  batch only (cron)" if new.segment_id in done.batch_only else "")
-        for new in applied.created
-    ]
-    lines += [f"- {segment}  retired" for segment in applied.retired]
-    if applied.catalog_changed:
-        lines.append("~ catalog")
-    if done.is_new_plan:
-        before = f"{done.before.hash[:12]} -> " if done.before else ""
-        lines.append(f"plan {before}{done.plan.hash[:12]}")
-        if done.before and change.added_slots:
-            count = len(change.added_slots)
-            what = "1 slot needs its" if count == 1 else f"{count} slots need their"
-            lines.append(f"{what} history first: the stream goes on and builds it")
-    if done.is_empty:
-        lines.append(nothing)
-    if applied.unchanged:
-        lines.append(f"{len(applied.unchanged)} unchanged")
+    if output is Output.JSON:
+        drafts = created_as_json(kept.created)
+        run.print_json({"drafts": drafts, "unchanged": kept.unchanged})
+        return
+    lines = [f"{came_to_be(new)}  draft" for new in kept.created]
+    lines = lines or ["no drafts: these texts are active or drafts already"]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -247,24 +224,3 @@ def _say_batch_only(refresh: Mapping[str, str]) -> None:
     if refresh:
         lines = [f"  {segment}  {line}" for segment, line in sorted(refresh.items())]
         sys.stdout.write("\n".join(["\nbatch only (cron), not in this plan:", *lines]) + "\n")
-
-
-def _as_json(done: Publication) -> dict[str, Any]:
-    applied = done.applied
-    return {
-        "changed": not done.is_empty,
-        "created": [
-            {"segment": new.segment_id, "version": new.version, "replaces": new.replaces}
-            for new in applied.created
-        ],
-        "unchanged": applied.unchanged,
-        "retired": applied.retired,
-        "catalog_changed": applied.catalog_changed,
-        "batch_only": done.batch_only,
-        "plan": {
-            "hash": done.plan.hash,
-            "before": done.before.hash if done.before else None,
-            "needs_history": list(done.change.added_slots) if done.before else [],
-        },
-        "warnings": [str(warning) for warning in applied.warnings],
-    }

@@ -2,8 +2,10 @@
 
 from headrace.store.audit import Verdict
 from headrace.store.connection import StoreDown
-from headrace.store.edition import Applied, Edition
+from headrace.store.edition import Edition
+from headrace.store.history import History
 from headrace.store.leases import Lease
+from headrace.store.outcome import Applied, Drafted
 from headrace.store.plans import Execution, StoredPlan
 from headrace.store.progress import Progress
 from headrace.store.store import Store
@@ -12,8 +14,10 @@ from headrace.store.versions import Created, StoredVersion
 __all__ = [
     "Applied",
     "Created",
+    "Drafted",
     "Edition",
     "Execution",
+    "History",
     "Lease",
     "Progress",
     "Store",

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from headrace.errors import Problem
+from headrace.errors import OperatorError, Place, Problem, RuleError
 from headrace.plan.build import SegmentVersion
 from headrace.rules.catalog import Catalog
 from headrace.rules.checks import RETENTION, check
 from headrace.rules.model import Segment
+from headrace.rules.references import segment_references
 from headrace.rules.source import Places, Rules
 from headrace.rules.yaml import canonical
 from headrace.store import audit, catalogs, plans, versions
 from headrace.store.audit import Entry
+from headrace.store.entries import catalog_entries, version_entries, with_reason
+from headrace.store.history import History, history_of
+from headrace.store.outcome import Applied, Drafted
 from headrace.store.plans import StoredPlan
 from headrace.store.registry import PostgresRegistry
-from headrace.store.versions import Created, Edits, StoredVersion
+from headrace.store.versions import Created, StoredVersion
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """What applying rules changed, and what is active now."""
-
-    catalog: Catalog
-    catalog_changed: bool
-    created: tuple[Created, ...]
-    unchanged: tuple[str, ...]
-    retired: tuple[str, ...]
-    active: tuple[SegmentVersion, ...]
-    warnings: tuple[Problem, ...]
-
-    @property
-    def is_empty(self) -> bool:
-        """Nothing changed."""
-        return not (self.catalog_changed or self.created or self.retired)
+RENUMBERED = "the text stayed; what it refers to, or the catalog, changed its meaning"
 
 
 class Edition:
@@ -47,6 +36,10 @@ class Edition:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.registry = PostgresRegistry(connection)
+
+    def history(self, segment_id: str) -> History:
+        """Every version of a segment; OperatorError when it never had one."""
+        return history_of(self._connection, segment_id)
 
     def apply(
         self,
@@ -62,38 +55,132 @@ class Edition:
         Segments that ``rules`` does not name stay as they are, unless ``prune`` retires them; the
         new catalog must suit those too.
         """
+        named = {segment.id for segment in rules.segments}
+        active = versions.active(self._connection)
+        gone = {v.segment_id for v in active} - named if prune else set()
+        return self._changed(rules, active, gone, author, reason, retention)
+
+    def activate(
+        self,
+        chosen: Sequence[StoredVersion],
+        *,
+        author: str,
+        reason: str,
+        retention: int = RETENTION,
+    ) -> Applied:
+        """Make the texts of stored versions active, checked against the catalog in force."""
+        places = {version.segment_id: Places(version.place) for version in chosen}
+        segments = tuple(version.segment for version in chosen)
+        rules = Rules(self._catalog(), segments, places=places)
+        return self.apply(rules, author=author, reason=reason, retention=retention)
+
+    def retire(
+        self, segments: Collection[str], *, author: str, reason: str, retention: int = RETENTION
+    ) -> Applied:
+        """End active segments; RuleError, naming them, when others refer to one."""
+        for segment in segments:
+            self.history(segment).in_force()
+        active = versions.active(self._connection)
+        needed = _needed(active, segments)
+        if needed:
+            raise RuleError(needed)
+        rules = Rules(self._catalog())
+        return self._changed(rules, active, segments, author, reason, retention)
+
+    def renumber(self, applied: Applied, segments: Collection[str], *, author: str) -> Applied:
+        """Give segments whose text stayed, but not its meaning, a number of their own for it."""
         connection = self._connection
-        before = versions.active(connection)
+        active = versions.active(connection)
+        texts = {v.segment_id: v.text for v in active if v.segment_id in segments}
+        edits = versions.activate(
+            connection, texts, before=active, anew=True, author=author, reason=RENUMBERED
+        )
+        self._record(author, RENUMBERED, version_entries(edits, texts, active))
+        numbers = {new.segment_id: new.version for new in edits.created}
+        return replace(
+            applied,
+            created=tuple(sorted((*applied.created, *edits.created), key=_segment_id)),
+            unchanged=tuple(id for id in applied.unchanged if id not in numbers),
+            renumbered=tuple(sorted(numbers)),
+            active=tuple(
+                replace(one, version=numbers.get(one.segment.id, one.version))
+                for one in applied.active
+            ),
+        )
+
+    def draft(
+        self, rules: Rules, *, author: str, reason: str, retention: int = RETENTION
+    ) -> Drafted:
+        """Keep the texts of ``rules`` as drafts, checked as if they were applied.
+
+        The catalog of ``rules`` serves that check alone: activation goes by the one in force.
+        """
+        connection = self._connection
+        active = versions.active(connection)
         texts = {segment.id: canonical(segment) for segment in rules.segments}
-        kept = {} if prune else {v.segment_id: v for v in before if v.segment_id not in texts}
+        kept = {v.segment_id: v for v in active if v.segment_id not in texts}
+        kept_segments = tuple(version.segment for version in kept.values())
+        warnings = _checked(rules, kept, kept_segments, retention)
+        edits = versions.draft(connection, texts, before=active, author=author, reason=reason)
+        self._record(author, reason, version_entries(edits, texts, [], action="segment.draft"))
+        return Drafted(
+            created=edits.created,
+            unchanged=edits.unchanged,
+            segments=(*rules.segments, *kept_segments),
+            has_other_catalog=catalogs.latest_text(connection) != canonical(rules.catalog),
+            warnings=warnings,
+        )
+
+    def _changed(
+        self,
+        rules: Rules,
+        before: list[StoredVersion],
+        retire: Collection[str],
+        author: str,
+        reason: str,
+        retention: int,
+    ) -> Applied:
+        connection = self._connection
+        texts = {segment.id: canonical(segment) for segment in rules.segments}
+        gone = {*texts, *retire}
+        kept = {v.segment_id: v for v in before if v.segment_id not in gone}
         kept_segments = tuple(version.segment for version in kept.values())
         warnings = _checked(rules, kept, kept_segments, retention)
 
         edits = versions.activate(
-            connection, texts, before=before, prune=prune, author=author, reason=reason
+            connection, texts, before=before, retire=retire, author=author, reason=reason
         )
-        old_catalog, new_catalog = (
-            catalogs.latest_text(connection),
-            canonical(rules.catalog),
-        )
-        catalog_changed = old_catalog != new_catalog
-        if catalog_changed:
+        old_catalog, new_catalog = catalogs.latest_text(connection), canonical(rules.catalog)
+        if old_catalog != new_catalog:
             catalogs.put(connection, rules.catalog, author=author, reason=reason)
-        entries = _catalog_entries(old_catalog, new_catalog) + _entries(edits, texts, before)
-        audit.append(connection, author, [_with_reason(entry, reason) for entry in entries])
-
+        self._record(
+            author,
+            reason,
+            catalog_entries(old_catalog, new_catalog) + version_entries(edits, texts, before),
+        )
         numbers = {v.segment_id: v.version for v in before}
         numbers |= {new.segment_id: new.version for new in edits.created}
         segments = sorted((*rules.segments, *kept_segments), key=lambda segment: segment.id)
         return Applied(
             catalog=rules.catalog,
-            catalog_changed=catalog_changed,
+            catalog_changed=old_catalog != new_catalog,
             created=edits.created,
             unchanged=edits.unchanged,
             retired=tuple(version.segment_id for version in edits.retired),
             active=tuple(SegmentVersion(s, numbers[s.id]) for s in segments),
             warnings=warnings,
         )
+
+    def _record(self, author: str, reason: str, entries: list[Entry]) -> None:
+        audit.append(self._connection, author, [with_reason(entry, reason) for entry in entries])
+
+    def _catalog(self) -> Catalog:
+        catalog = catalogs.latest(self._connection)
+        if catalog is None:
+            raise OperatorError(
+                "no catalog is in force: `headrace apply RULES` first", code="HR933"
+            )
+        return catalog
 
     def target(self, job: str) -> StoredPlan | None:
         """The plan ``job`` should run so far."""
@@ -130,38 +217,21 @@ def _checked(
     return found.require().problems
 
 
-def _catalog_entries(before: str | None, after: str) -> list[Entry]:
-    if before == after:
-        return []
-    old = {"text": before} if before is not None else None
-    return [Entry(action="catalog.put", subject="catalog", before=old, after={"text": after})]
-
-
-def _entries(edits: Edits, texts: dict[str, str], before: list[StoredVersion]) -> list[Entry]:
-    old = {v.segment_id: {"version": v.version, "text": v.text} for v in before}
-    activated = [
-        Entry(
-            action="segment.activate",
-            subject=new.segment_id,
-            before=old.get(new.segment_id),
-            after={"version": new.version, "text": texts[new.segment_id]},
+def _needed(active: list[StoredVersion], gone: Collection[str]) -> list[Problem]:
+    """References to ``gone`` from what stays."""
+    return [
+        Problem(
+            "HR316",
+            f"{version.segment_id!r} refers to {name!r}, which would be gone",
+            Place(version.place),
+            f"change {version.segment_id!r} first, or retire both",
         )
-        for new in edits.created
+        for version in active
+        if version.segment_id not in gone
+        for name in sorted({name for name, _ in segment_references(version.segment)})
+        if name in gone
     ]
-    retired = [
-        Entry(action="segment.retire", subject=v.segment_id, before=old[v.segment_id])
-        for v in edits.retired
-    ]
-    return activated + retired
 
 
-def _with_reason(entry: Entry, reason: str) -> Entry:
-    after = dict(entry.after or {})
-    if reason:
-        after["reason"] = reason
-    return Entry(
-        action=entry.action,
-        subject=entry.subject,
-        before=entry.before,
-        after=after or None,
-    )
+def _segment_id(new: Created) -> str:
+    return new.segment_id

@@ -12,8 +12,10 @@ from headrace.rules.source import Rules
 from headrace.store import audit, catalogs, leases, migrate, plans, progress, versions
 from headrace.store.audit import Verdict
 from headrace.store.connection import DEFAULT_SCHEMA, Database
-from headrace.store.edition import Applied, Edition
+from headrace.store.edition import Edition
+from headrace.store.history import History, history_of
 from headrace.store.leases import Lease
+from headrace.store.outcome import Applied
 from headrace.store.plans import Execution, StoredPlan
 from headrace.store.progress import Kind, Progress, State
 from headrace.store.registry import PostgresRegistry
@@ -71,10 +73,10 @@ class Store:
         with self._database.begin() as connection:
             return versions.active(connection)
 
-    def versions_of(self, segment_id: str) -> list[StoredVersion]:
-        """Every version of a segment, oldest first."""
+    def history(self, segment_id: str) -> History:
+        """Every version of a segment; OperatorError when it never had one."""
         with self._database.begin() as connection:
-            return versions.all_of(connection, segment_id)
+            return history_of(connection, segment_id)
 
     def catalog(self) -> Catalog | None:
         """The catalog in force."""

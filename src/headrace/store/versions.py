@@ -1,4 +1,8 @@
-"""Segment versions: immutable texts, of which at most one per segment is active."""
+"""Segment versions: immutable texts, of which at most one per segment is active.
+
+A number is active once, and a greater one than any before it in its segment: Redis and the bits
+of state rows tell versions apart by number (docs/decisions/014-version-numbers-only-grow.md).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, tuple_, update
 
 from headrace.rules.model import Segment
 from headrace.rules.yaml import parse_segment
@@ -68,49 +72,154 @@ def all_of(connection: Connection, segment_id: str) -> list[StoredVersion]:
     return _rows(connection, table.c.segment_id == segment_id)
 
 
+def known_ids(connection: Connection) -> list[str]:
+    """Every segment that ever had a version."""
+    return list(connection.execute(select(table.c.segment_id).distinct()).scalars())
+
+
+def draft(
+    connection: Connection,
+    texts: Mapping[str, str],
+    *,
+    before: Sequence[StoredVersion],
+    author: str,
+    reason: str,
+) -> Edits:
+    """Keep ``texts`` as drafts; one that is active, or a draft already, gets no version."""
+    current = {version.segment_id: version for version in before}
+    drafted = _drafts(connection, texts)
+    changed = sorted(id for id in _changed(texts, current) if id not in drafted)
+    created = _numbered(connection, changed, current)
+    _insert(connection, created, texts, state="draft", author=author, reason=reason)
+    return Edits(created=created, unchanged=tuple(sorted(texts.keys() - set(changed))), retired=())
+
+
 def activate(
     connection: Connection,
     texts: Mapping[str, str],
     *,
     before: Sequence[StoredVersion],
-    prune: bool,
+    retire: Collection[str] = (),
+    anew: bool = False,
     author: str,
     reason: str,
 ) -> Edits:
     """Make ``texts`` (canonical, by segment id) active, given the versions active ``before``.
 
-    An unchanged text gets no version. Segments not named keep theirs, or are retired with
-    ``prune``.
+    A text becomes active under the number of its draft, unless a later version was active
+    meanwhile, and else under a new number. An unchanged text gets none, unless ``anew``. Segments
+    not named keep theirs; those in ``retire`` end.
     """
     current = {version.segment_id: version for version in before}
-    changed = sorted(id for id in texts if id not in current or current[id].text != texts[id])
-    retired = tuple(v for id, v in sorted(current.items()) if prune and id not in texts)
+    changed = sorted(texts) if anew else _changed(texts, current)
+    retired = tuple(current[id] for id in sorted(current.keys() & set(retire)))
     _retire(
         connection,
         [id for id in changed if id in current] + [v.segment_id for v in retired],
     )
-    newest = _newest(connection, changed)
-    created = tuple(
-        Created(id, newest.get(id, 0) + 1, current[id].version if id in current else None)
-        for id in changed
+    drafted = {} if anew else _drafts(connection, {id: texts[id] for id in changed})
+    promoted = tuple(
+        Created(id, version, current[id].version if id in current else None)
+        for id, version in drafted.items()
     )
-    if created:
-        rows = [
-            {
-                "segment_id": new.segment_id,
-                "version": new.version,
-                "text": texts[new.segment_id],
-                "content_hash": hashlib.sha256(texts[new.segment_id].encode()).hexdigest(),
-            }
-            for new in created
-        ]
-        alike = {"state": "active", "author": author, "reason": reason}
-        connection.execute(insert(table).values(activated_at=func.now(), **alike), rows)
+    fresh = _numbered(connection, [id for id in changed if id not in drafted], current)
+    _promote(connection, promoted)
+    _insert(connection, fresh, texts, state="active", author=author, reason=reason)
+    _close_drafts(connection, {id: texts[id] for id in changed})
     return Edits(
-        created=created,
+        created=tuple(sorted((*promoted, *fresh), key=lambda new: new.segment_id)),
         unchanged=tuple(sorted(texts.keys() - set(changed))),
         retired=retired,
     )
+
+
+def _changed(texts: Mapping[str, str], current: Mapping[str, StoredVersion]) -> list[str]:
+    return sorted(id for id in texts if id not in current or current[id].text != texts[id])
+
+
+def _drafts(connection: Connection, texts: Mapping[str, str]) -> dict[str, int]:
+    """The newest draft of each of ``texts`` that may still become active under its number."""
+    if not texts:
+        return {}
+    later = table.alias()
+    overtaken = (
+        select(later.c.version)
+        .where(
+            later.c.segment_id == table.c.segment_id,
+            later.c.version > table.c.version,
+            later.c.activated_at.is_not(None),
+        )
+        .exists()
+    )
+    rows = connection.execute(
+        select(table.c.segment_id, func.max(table.c.version).label("newest"))
+        .where(table.c.state == "draft", _says(texts), ~overtaken)
+        .group_by(table.c.segment_id)
+    )
+    return {row.segment_id: row.newest for row in rows}
+
+
+def _says(texts: Mapping[str, str]) -> ColumnElement[bool]:
+    pairs = [(id, _hash(text)) for id, text in texts.items()]
+    return tuple_(table.c.segment_id, table.c.content_hash).in_(pairs)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _numbered(
+    connection: Connection, segment_ids: Sequence[str], current: Mapping[str, StoredVersion]
+) -> tuple[Created, ...]:
+    newest = _newest(connection, segment_ids)
+    return tuple(
+        Created(id, newest.get(id, 0) + 1, current[id].version if id in current else None)
+        for id in segment_ids
+    )
+
+
+def _insert(
+    connection: Connection,
+    created: Sequence[Created],
+    texts: Mapping[str, str],
+    *,
+    state: str,
+    author: str,
+    reason: str,
+) -> None:
+    rows = [
+        {
+            "segment_id": new.segment_id,
+            "version": new.version,
+            "text": texts[new.segment_id],
+            "content_hash": _hash(texts[new.segment_id]),
+        }
+        for new in created
+    ]
+    if rows:
+        alike = {"state": state, "author": author, "reason": reason}
+        activated_at = func.now() if state == "active" else None
+        connection.execute(insert(table).values(activated_at=activated_at, **alike), rows)
+
+
+def _promote(connection: Connection, promoted: Sequence[Created]) -> None:
+    if promoted:
+        chosen = [(new.segment_id, new.version) for new in promoted]
+        connection.execute(
+            update(table)
+            .where(tuple_(table.c.segment_id, table.c.version).in_(chosen))
+            .values(state="active", activated_at=func.now())
+        )
+
+
+def _close_drafts(connection: Connection, texts: Mapping[str, str]) -> None:
+    """Drafts that say what is active now have had their turn."""
+    if texts:
+        connection.execute(
+            update(table)
+            .where(table.c.state == "draft", _says(texts))
+            .values(state="retired", retired_at=func.now())
+        )
 
 
 def _retire(connection: Connection, segment_ids: Collection[str]) -> None:
