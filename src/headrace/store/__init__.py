@@ -1,13 +1,14 @@
-"""Postgres: rules as immutable versions, plans, leases, progress and the audit log."""
+"""Postgres: rules as immutable versions, plans, leases, progress, holds and the audit log."""
 
 from headrace.store.audit import Verdict
 from headrace.store.connection import StoreDown
 from headrace.store.edition import Edition
 from headrace.store.history import History
+from headrace.store.holds import Hold
 from headrace.store.leases import Lease
 from headrace.store.outcome import Applied, Drafted
 from headrace.store.plans import Execution, StoredPlan
-from headrace.store.progress import Progress
+from headrace.store.progress import Kind, Progress
 from headrace.store.store import Store
 from headrace.store.versions import Created, StoredVersion
 
@@ -17,6 +18,8 @@ __all__ = [
     "Drafted",
     "Edition",
     "Execution",
+    "Hold",
+    "Kind",
     "History",
     "Lease",
     "Progress",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    delete,
     func,
     insert,
     select,
@@ -20,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from headrace.store.tables import progress
 
-Kind = Literal["launch", "backfill", "recompute"]
+Kind = Literal["launch", "backfill", "recompute", "upkeep", "quality", "export"]
 # "lost": nobody saw it end. "failing": the last of several quick failures.
 State = Literal["starting", "running", "done", "stopped", "failed", "failing", "lost"]
 ALIVE: tuple[State, ...] = ("starting", "running")
@@ -77,7 +78,7 @@ def started(
     progress_id: int,
     *,
     pid: int,
-    log_path: str,
+    log_path: str | None,
     details: Mapping[str, Any],
 ) -> None:
     """The process exists."""
@@ -122,6 +123,31 @@ def end(
         .where(progress.c.id == progress_id, progress.c.ended_at.is_(None))
         .values(state=state, exit_code=exit_code, updated_at=func.now(), ended_at=func.now())
     )
+
+
+def note(connection: Connection, progress_id: int, details: Mapping[str, Any]) -> None:
+    """Merge ``details`` into a row: how far the run is, and what it has found."""
+    connection.execute(
+        update(progress)
+        .where(progress.c.id == progress_id)
+        .values(updated_at=func.now(), details=_merged(details))
+    )
+
+
+def finished_run(connection: Connection, kind: Kind, run_id: str) -> Progress | None:
+    """The row of the logical run ``run_id``, if that has been done."""
+    done = (
+        progress.c.kind == kind,
+        progress.c.state == "done",
+        progress.c.details["run_id"].astext == run_id,
+    )
+    return next(iter(_rows(connection, *done, limit=1)), None)
+
+
+def forget(connection: Connection, age: timedelta) -> int:
+    """Drop the rows of what ended longer ago than ``age``; how many."""
+    done = connection.execute(delete(progress).where(progress.c.ended_at < func.now() - age))
+    return done.rowcount
 
 
 def latest(connection: Connection, job: str, *, kind: Kind, limit: int = 1) -> list[Progress]:

@@ -9,11 +9,12 @@ from typing import Any
 
 from headrace.rules.catalog import Catalog
 from headrace.rules.source import Rules
-from headrace.store import audit, catalogs, leases, migrate, plans, progress, versions
+from headrace.store import audit, catalogs, holds, leases, migrate, plans, progress, versions
 from headrace.store.audit import Verdict
 from headrace.store.connection import DEFAULT_SCHEMA, Database
 from headrace.store.edition import Edition
 from headrace.store.history import History, history_of
+from headrace.store.holds import Hold
 from headrace.store.leases import Lease
 from headrace.store.outcome import Applied
 from headrace.store.plans import Execution, StoredPlan
@@ -152,7 +153,12 @@ class Store:
             return progress.begin(connection, job, kind, plan_hash=plan_hash, details=details)
 
     def started(
-        self, progress_id: int, *, pid: int, log_path: str, details: Mapping[str, Any]
+        self,
+        progress_id: int,
+        *,
+        pid: int,
+        log_path: str | None = None,
+        details: Mapping[str, Any],
     ) -> None:
         """The process of a row exists."""
         with self._database.begin() as connection:
@@ -163,10 +169,25 @@ class Store:
         with self._database.begin() as connection:
             return progress.heartbeat(connection, job, details)
 
+    def note_progress(self, progress_id: int, details: Mapping[str, Any]) -> None:
+        """Merge ``details`` into a row."""
+        with self._database.begin() as connection:
+            progress.note(connection, progress_id, details)
+
+    def finished_run(self, kind: Kind, run_id: str) -> Progress | None:
+        """The row of the logical run ``run_id``, if that has been done."""
+        with self._database.begin() as connection:
+            return progress.finished_run(connection, kind, run_id)
+
     def end_progress(self, progress_id: int, state: State, *, exit_code: int | None = None) -> None:
         """Close a row; the first word about its end stays."""
         with self._database.begin() as connection:
             progress.end(connection, progress_id, state, exit_code=exit_code)
+
+    def forget_progress(self, age: timedelta) -> int:
+        """Drop the rows of what ended longer ago than ``age``; how many."""
+        with self._database.begin() as connection:
+            return progress.forget(connection, age)
 
     def progress(self, job: str, *, kind: Kind = "launch", limit: int = 20) -> list[Progress]:
         """The newest rows of a job, newest first."""
@@ -177,6 +198,23 @@ class Store:
         """The rows of a job that nobody has closed, newest first."""
         with self._database.begin() as connection:
             return progress.alive(connection, job, kind=kind)
+
+    # Holds
+
+    def hold(self, segment_id: str, reason: str) -> bool:
+        """Hold a segment's outputs; False when they are held already."""
+        with self._database.begin() as connection:
+            return holds.hold(connection, segment_id, reason)
+
+    def release_hold(self, segment_id: str, *, by: str) -> bool:
+        """Let a segment's outputs go; False when they are not held."""
+        with self._database.begin() as connection:
+            return holds.release(connection, segment_id, by=by)
+
+    def holds(self) -> list[Hold]:
+        """The segments whose outputs are held, by id."""
+        with self._database.begin() as connection:
+            return holds.open_holds(connection)
 
     # Audit
 

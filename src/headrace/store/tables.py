@@ -115,6 +115,17 @@ leases = Table(
     Column("expires_at", _Time, nullable=False),
 )
 
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("segment_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("held_at", _Time, nullable=False, server_default=func.now()),
+    Column("released_at", _Time),
+    Column("released_by", Text),
+)
+
 audit = Table(
     "audit",
     metadata,
