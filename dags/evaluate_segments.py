@@ -13,6 +13,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 # A run triggered by hand may have no logical date.
 INSTANT = "{{ (dag_run.logical_date or dag_run.run_after).isoformat() }}"
 FOLDER = "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%SZ') }}"
+GIVEN = {
+    "TARGET": "{{ params.target }}",
+    "RUN_ID": "{{ dag.dag_id }}/{{ task.task_id }}/{{ dag_run.run_id }}",
+}
 
 with DAG(
     "evaluate_segments",
@@ -26,12 +30,13 @@ with DAG(
     max_active_tasks=1,
     dagrun_timeout=timedelta(hours=2),
     default_args={
-        # A run only reads the tables and overwrites its own folder, so a repeat harms nothing.
+        # What was done under a run's id is not done again, so a repeat harms nothing.
         "retries": 2,
         "retry_delay": timedelta(minutes=2),
         "execution_timeout": timedelta(minutes=45),
         "cwd": str(PROJECT),
         "append_env": True,
+        "pool": "headrace_tables",  # one job at a time writes the tables
     },
     params={"target": "local"},
     tags=["headrace"],
@@ -42,13 +47,16 @@ with DAG(
         bash_command=(
             './spark-submit.sh jobs/recompute_segments.py --target "$TARGET"'
             ' --at "$INSTANT" --output "${HEADRACE_HOME:-.headrace}/evaluations/$FOLDER"'
+            ' --run-id "$RUN_ID"'
         ),
-        env={"TARGET": "{{ params.target }}", "INSTANT": INSTANT, "FOLDER": FOLDER},
+        env={**GIVEN, "INSTANT": INSTANT, "FOLDER": FOLDER},
     )
     # Without an instant the job takes the newest batch's and fails when the two disagree.
     against_stream = BashOperator(
         task_id="against_stream",
-        bash_command='./spark-submit.sh jobs/recompute_segments.py --target "$TARGET"',
-        env={"TARGET": "{{ params.target }}"},
+        bash_command=(
+            './spark-submit.sh jobs/recompute_segments.py --target "$TARGET" --run-id "$RUN_ID"'
+        ),
+        env=GIVEN,
     )
     at_instant >> against_stream

@@ -11,6 +11,8 @@ export AIRFLOW_HOME=$project/.airflow
 export AIRFLOW__CORE__DAGS_FOLDER=$project/dags
 export AIRFLOW__CORE__LOAD_EXAMPLES=False
 export AIRFLOW__CORE__PARALLELISM=2 # LocalExecutor forks 32 workers unless told
+# A schedule holds from the start: a segment's cron line must not wait for somebody to press a switch.
+export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=False
 export AIRFLOW__API__HOST=127.0.0.1
 export AIRFLOW__API__PORT=$port
 export AIRFLOW__API__BASE_URL=http://127.0.0.1:$port
@@ -21,6 +23,8 @@ if [ ! -x "$project/.airflow/venv/bin/airflow" ]; then
 fi
 
 airflow db migrate
+# One slot: of the jobs that write the tables, one runs at a time.
+airflow pools set headrace_tables 1 "jobs that write Headrace's tables" > /dev/null
 trap 'trap - EXIT; kill $(jobs -p) 2>/dev/null; wait' EXIT INT TERM
 airflow scheduler --skip-serve-logs &
 airflow dag-processor &

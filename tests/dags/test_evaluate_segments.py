@@ -1,106 +1,66 @@
-"""The DAGs, as text and as Airflow itself reads them."""
+"""The hourly evaluation of all segments, and those by cron lines, as Airflow reads them."""
 
 from __future__ import annotations
 
-import ast
-import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-DAGS = sorted((ROOT / "dags").glob("*.py"))
-AIRFLOW = ROOT / ".airflow" / "venv" / "bin" / "python"
+JOB = ["jobs/recompute_segments.py", "--target", "local"]
 
 
-@pytest.mark.parametrize("file", DAGS, ids=lambda file: file.name)
-def test_a_dag_imports_airflow_and_the_standard_library_only(file):
-    imported = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "dags/ is no package"
-            imported.add(node.module.split(".")[0])
-    assert imported - sys.stdlib_module_names <= {"airflow"}
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """A project with our DAGs whose spark-submit.sh only notes what it was asked."""
-    root = tmp_path_factory.mktemp("project")
-    shutil.copytree(ROOT / "dags", root / "dags")
-    submit = root / "spark-submit.sh"
-    submit.write_text('#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done > asked.txt\n')
-    submit.chmod(0o755)
-    return root
-
-
-@pytest.fixture(scope="module")
-def parsed(project):
-    """What Airflow makes of the DAGs."""
-    if not AIRFLOW.exists():
-        pytest.skip("no Airflow in .airflow/venv: `make airflow` installs it")
-    done = subprocess.run(
-        [
-            str(AIRFLOW),
-            str(Path(__file__).with_name("probe_dag.py")),
-            str(project / "dags"),
-        ],
-        env={
-            "PATH": os.environ["PATH"],
-            "AIRFLOW_HOME": str(project / "airflow"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,  # the next line shows what it said
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_airflow_reads_the_dag(parsed):
-    assert parsed["errors"] == {}
-    dag = parsed["dags"]["evaluate_segments"]
+def test_the_hourly_run(parsed):
+    dag = parsed["evaluate_segments"]
     assert dag["schedule"] == "0 * * * *"
     assert (dag["max_active_runs"], dag["catchup"]) == (1, False)
-    assert all(retries > 0 for retries in dag["retries"].values())
 
 
 @pytest.mark.parametrize(
-    ("run", "instant", "folder"),
+    ("run", "id", "instant", "folder"),
     [
-        pytest.param("scheduled", "2026-01-02T05:00:00+00:00", "20260102T050000Z", id="scheduled"),
-        pytest.param("by hand", "2026-01-02T05:07:03+00:00", "20260102T050703Z", id="by hand"),
+        pytest.param(
+            "scheduled", "s1", "2026-01-02T05:00:00+00:00", "20260102T050000Z", id="scheduled"
+        ),
+        pytest.param(
+            "by hand", "h1", "2026-01-02T05:07:03+00:00", "20260102T050703Z", id="by hand"
+        ),
     ],
 )
-def test_a_run_asks_for_its_instant_and_then_for_parity(parsed, project, run, instant, folder):
-    asked = [words(project, task) for task in parsed["dags"]["evaluate_segments"]["runs"][run]]
-    job = ["jobs/recompute_segments.py", "--target", "local"]
+def test_a_run_asks_for_its_instant_and_then_for_parity(parsed, words, run, id, instant, folder):
+    asked = [words(task) for task in parsed["evaluate_segments"]["runs"][run]]
     output = f"/data/evaluations/{folder}"
-    assert asked == [[*job, "--at", instant, "--output", output], job]
-
-
-def words(project, task):
-    """Run a rendered task and give the words that reached spark-submit.sh."""
-    subprocess.run(
-        ["bash", "-c", task["command"]],
-        cwd=task["cwd"],
-        env={"PATH": os.environ["PATH"], "HEADRACE_HOME": "/data", **task["env"]},
-        check=True,
-        timeout=30,
+    at_instant, against_stream = (
+        f"evaluate_segments/{task}/{id}" for task in ("at_instant", "against_stream")
     )
-    return (project / "asked.txt").read_text().splitlines()
+    assert asked == [
+        [*JOB, "--at", instant, "--output", output, "--run-id", at_instant],
+        [*JOB, "--run-id", against_stream],
+    ]
 
 
-def test_what_a_run_is_given_never_becomes_shell(parsed, project):
-    task = dict(parsed["dags"]["evaluate_segments"]["runs"]["scheduled"][0])
+def test_what_a_run_is_given_never_becomes_shell(parsed, project, words):
+    task = dict(parsed["evaluate_segments"]["runs"]["scheduled"][0])
     task["env"] = {**task["env"], "TARGET": "$(touch hacked); local"}
-    assert words(project, task)[2] == "$(touch hacked); local"
+    assert words(task)[2] == "$(touch hacked); local"
     assert not (project / "hacked").exists()
+
+
+def test_each_cron_line_has_a_dag_for_exactly_its_segments(parsed, words):
+    lines = {
+        "evaluate_0_3_x_x_1": ("0 3 * * 1", ["buyers", "weekly"]),
+        "evaluate_xby15_8-18_x_x_1.3": ("*/15 8-18 * * 1,3", ["often"]),
+    }
+    made = {name for name in parsed if name.startswith("evaluate_")} - {"evaluate_segments"}
+    assert made == lines.keys()
+    for name, (line, segments) in lines.items():
+        dag = parsed[name]
+        assert (dag["schedule"], dag["max_active_runs"], dag["catchup"]) == (line, 1, False)
+        assert dag["outlets"] == [f"headrace://segments/{segment}" for segment in segments]
+        [task] = dag["runs"]["scheduled"]
+        run_id = f"{name}/evaluate/s1"
+        at = ["--at", "2026-01-02T05:00:00+00:00"]
+        assert words(task) == [*JOB, *at, "--keep", "--run-id", run_id, "--segments", *segments]
+
+
+def test_the_schedules_are_written_where_the_dags_read_them(parsed, words, project):
+    [task] = parsed["refresh_schedules"]["runs"]["scheduled"]
+    written = str(project / ".headrace" / "schedules.json")
+    assert words(task) == ["--target", "local", "schedules", "--write", written]

@@ -31,6 +31,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "publish": ("plan", "apply"),
     "versions": ("versions", "activate", "rollback", "retire"),
     "data": ("reload",),
+    "schedules": ("schedules",),
     "demo": ("demo",),
     "doctor": ("doctor",),
     "config": ("config",),

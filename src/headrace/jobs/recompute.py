@@ -2,67 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from headrace.clock import format_instant, parse_instant
 from headrace.errors import OperatorError
+from headrace.kafka.notices import tell_stream
+from headrace.messages.control import Corrections
 from headrace.plan.build import SegmentVersion, batch_plan
 from headrace.plan.model import Plan
-from headrace.plan.usage import held_segments
 from headrace.settings import Settings
-from headrace.spark.recompute import compare, recomputed
+from headrace.spark.corrections import ask
+from headrace.spark.evaluations import keep_members
+from headrace.spark.recompute import Audit, Memberships, Parity
 from headrace.spark.session import open_session
 from headrace.spark.start import newest_batch
 from headrace.spark.tables import Lake
 from headrace.store import Store
 
 
-def run(settings: Settings, *, at: str | None, segments: Sequence[str], output: str | None) -> int:
-    """Evaluate the plan of the newest batch at an instant; 1 when batch and stream disagree.
+def run(
+    settings: Settings,
+    *,
+    at: str | None,
+    segments: Sequence[str],
+    output: str | None,
+    correct: bool = True,
+    keep: bool = False,
+) -> int:
+    """Evaluate the active segments at an instant; without one, hold batch against the stream.
 
-    Beside it those segments that are in batch only, of which the stream knows nothing.
-    Without ``at`` the instant is the newest batch's now, where both must hold the same members.
+    With ``keep`` the members stand in the table ``batch_members`` afterwards.
+    The latter is done as of the newest batch, where both must say the same: 1 when they do not.
+    The stream is then asked to ``correct`` the states that are not as the facts make them.
     """
     asked = None if at is None else _instant(at)
     spark = open_session("headrace-recompute")
     lake = Lake(settings.tables_root)
-    header, plan = newest_batch(spark, lake)
-    batch, statements = _beside(settings, plan)
-    if segments:
-        known = {one.segment for one in (*plan.programs, *batch.programs)} | statements.keys()
-        unknown = set(segments) - known
+    newest = newest_batch(spark, lake)
+    active = _Active(newest.plan, *_beside(settings, newest.plan)).only(segments)
+    sizes: Mapping[str, int] = {}
+    if asked is not None or output is not None or keep:
+        instant = newest.header.now if asked is None else asked
+        members = Memberships(
+            spark, lake, newest.header, instant, (active.stream, active.batch), active.statements
+        )
+        if output is not None:
+            members.write(output)
+        if keep:
+            keep_members(
+                members.rows, lake, segments=active.segments, at=instant, n=newest.header.n
+            )
+        sizes = members.sizes()
+        if asked is not None:
+            _report_sizes(sizes)
+            print(f"{sum(sizes.values())} memberships at {format_instant(asked)}")
+            return 0
+    audit = Audit(spark, lake, newest)
+    parity = audit.parity(segments)
+    _report_sizes({**parity.sizes, **sizes})
+    _report_parity(parity, active)
+    if parity.states and correct:
+        _ask_for_corrections(settings, audit)
+    return 1 if parity.differences or parity.states else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Active:
+    """What the stream evaluates, and what is in batch only: a plan, and statements by segment."""
+
+    stream: Plan
+    batch: Plan
+    statements: Mapping[str, str]
+
+    def only(self, segments: Sequence[str]) -> _Active:
+        """These segments alone, if any are named."""
+        if not segments:
+            return self
+        unknown = set(segments) - {program.segment for program in self.stream.programs}
+        unknown -= set(self.batch_only)
         if unknown:
             raise OperatorError(f"not in the active plan: {', '.join(sorted(unknown))}")
-        plan, batch = _only(plan, segments), _only(batch, segments)
-        statements = {name: text for name, text in statements.items() if name in segments}
-    instant = header.now if asked is None else asked
-    kept = recomputed(spark, lake, plan=plan, header=header, at=instant).persist()
-    members = kept
-    if batch.programs or statements:
-        beside = recomputed(
-            spark, lake, plan=batch, header=header, at=instant, statements=statements
+        return _Active(
+            _only(self.stream, segments),
+            _only(self.batch, segments),
+            {name: text for name, text in self.statements.items() if name in segments},
         )
-        members = kept.unionByName(beside).persist()
-    for row in members.groupBy("segment").count().orderBy("segment").collect():
-        print(f"{row['segment']}\t{row['count']}")
-    if output is not None:
-        members.orderBy("segment", "user_id").coalesce(1).write.mode("overwrite").option(
-            "header", "true"
-        ).csv(output)
-    if at is not None:
-        print(f"{members.count()} memberships at {format_instant(instant)}")
-        return 0
-    parity = compare(spark, lake, kept, plan=plan)
-    for side, rows in (("stream", parity.only_stream), ("batch", parity.only_batch)):
-        for segment, user in rows:
-            print(f"only in {side}: {segment} {user}")
-    for segment in held_segments(plan):
-        print(f"not compared: {segment}, whose members hang on when batches ran")
-    for segment in sorted({program.segment for program in batch.programs} | statements.keys()):
-        print(f"not compared: {segment}, batch only (cron)")
-    print(f"{parity.differences} differences in {parity.compared} memberships")
-    return 1 if parity.differences else 0
+
+    @property
+    def segments(self) -> list[str]:
+        """All of them."""
+        return sorted({*(program.segment for program in self.stream.programs), *self.batch_only})
+
+    @property
+    def batch_only(self) -> list[str]:
+        """The segments that the stream knows nothing of."""
+        return sorted({program.segment for program in self.batch.programs} | self.statements.keys())
 
 
 def _beside(settings: Settings, plan: Plan) -> tuple[Plan, dict[str, str]]:
@@ -82,6 +117,30 @@ def _beside(settings: Settings, plan: Plan) -> tuple[Plan, dict[str, str]]:
 
 def _only(plan: Plan, segments: Sequence[str]) -> Plan:
     return replace(plan, programs=tuple(p for p in plan.programs if p.segment in segments))
+
+
+def _report_sizes(sizes: Mapping[str, int]) -> None:
+    for segment, size in sizes.items():
+        print(f"{segment}\t{size}")
+
+
+def _ask_for_corrections(settings: Settings, audit: Audit) -> None:
+    header = audit.newest.header
+    count = ask(audit.wrong_users(), audit.lake, header)
+    tell_stream(settings.kafka_bootstrap, settings.namespace, Corrections(header.n))
+    print(f"the stream was asked to tell {count} users anew")
+
+
+def _report_parity(parity: Parity, active: _Active) -> None:
+    for side, rows in (("stream", parity.only_stream), ("batch", parity.only_batch)):
+        for segment, user in rows:
+            print(f"only in {side}: {segment} {user}")
+    for segment in active.batch_only:
+        print(f"not compared: {segment}, batch only (cron)")
+    print(
+        f"{parity.differences} differences in {parity.compared} memberships,"
+        f" {parity.states} users whose state is not as their facts make it"
+    )
 
 
 def _instant(text: str) -> int:

@@ -23,7 +23,15 @@ from headrace.engine.identity import LINKS
 from headrace.engine.state import CURRENT
 from headrace.spark.files import names
 
-TableName = Literal["events", "quarantine", "profiles", "transitions", "identities", "tombstones"]
+TableName = Literal[
+    "events",
+    "quarantine",
+    "profiles",
+    "transitions",
+    "identities",
+    "tombstones",
+    "batch_members",
+]
 
 TEXT, LONG, INT, BYTES = StringType(), LongType(), IntegerType(), BinaryType()
 
@@ -159,6 +167,17 @@ TABLES: Mapping[TableName, Table] = {
         ),
         properties=KEEP_A_WEEK,
     ),
+    "batch_members": Table(
+        "Members that batch evaluations found, by segment and instant",
+        (
+            ("user_id", TEXT, "canonical user id; none: the segment was evaluated at that instant"),
+            ("segment", TEXT, "segment id"),
+            ("at", LONG, "the instant of the evaluation, ms"),
+            ("n", LONG, "the newest batch whose events were known to it"),
+        ),
+        partitioned_by=("segment", "at"),
+        properties=KEEP_A_WEEK,
+    ),
 }
 
 
@@ -176,9 +195,10 @@ class Lake:
         """Create the tables that are missing, and columns that earlier releases did not have."""
         with ThreadPoolExecutor(max_workers=len(TABLES)) as pool:
             # Each waits for Spark's planner more than for a core.
-            list(pool.map(lambda name: self._complete(spark, name), TABLES))
+            list(pool.map(lambda name: self.complete(spark, name), TABLES))
 
-    def _complete(self, spark: SparkSession, name: TableName) -> None:
+    def complete(self, spark: SparkSession, name: TableName) -> None:
+        """Create table ``name`` if it is missing, and the columns it lacks."""
         table = TABLES[name]
         if not names(spark, f"{self.path(name)}/_delta_log"):
             self._create(spark, name, table)
@@ -207,9 +227,12 @@ class Lake:
             builder = builder.partitionedBy(*table.partitioned_by)
         builder.execute()
 
-    def read(self, spark: SparkSession, name: str) -> DataFrame:
-        """Table ``name`` as it is now."""
-        return spark.read.format("delta").load(self.path(name))
+    def read(self, spark: SparkSession, name: str, *, version: int | None = None) -> DataFrame:
+        """Table ``name`` as it is now, or was at a version."""
+        reader = spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", str(version))
+        return reader.load(self.path(name))
 
     def delta(self, spark: SparkSession, name: str) -> DeltaTable:
         """The handle for history, upkeep and deletes."""
