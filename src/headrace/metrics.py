@@ -24,6 +24,8 @@ CounterName: TypeAlias = Literal[
     "headrace_events_total",
     # Accepted events that had been accepted before, and count once.
     "headrace_duplicates_total",
+    # Users told anew because a recompute found their state wrong.
+    "headrace_corrected_users_total",
     # Messages published to memberships.v1: users whose memberships or traits changed.
     "headrace_changed_users_total",
     # Messages the loader has read, by outcome: applied, stale, broken.
@@ -38,12 +40,22 @@ CounterName: TypeAlias = Literal[
 GaugeName: TypeAlias = Literal[
     # Freshness first: seconds from the newest served membership's batch to now.
     "headrace_freshness_seconds",
+    # Segments whose memberships are older than freshness_seconds, or cannot be read at all.
+    "headrace_stale_segments",
+    # 1 for each of those and 0 for the others, by segment.
+    "headrace_segment_stale",
     # Messages of memberships.v1 the loader has not applied yet.
     "headrace_loader_lag_messages",
     # Instant of the stream's newest batch, as seconds since 1970.
     "headrace_batch_timestamp_seconds",
     # Users in a segment, by segment.
     "headrace_segment_members",
+    # Claims about data quality that did not hold when last checked, by suite.
+    "headrace_quality_failed_claims",
+    # Instant as of which they were checked, as seconds since 1970.
+    "headrace_quality_timestamp_seconds",
+    # 1 for each segment whose outputs are held, by segment.
+    "headrace_segment_held",
     # 1 while the streaming job's process lives.
     "headrace_job_up",
 ]
@@ -64,6 +76,9 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     "headrace_loaded_messages_total": ("outcome",),
     "headrace_http_requests_total": ("route", "status"),
     "headrace_segment_members": ("segment",),
+    "headrace_segment_stale": ("segment",),
+    "headrace_quality_failed_claims": ("suite",),
+    "headrace_segment_held": ("segment",),
     "headrace_batch_seconds": ("step",),
     "headrace_http_seconds": ("route",),
 }
@@ -92,6 +107,12 @@ class Metrics:
         gauge = self._of(Gauge, name)
         assert isinstance(gauge, Gauge)
         (gauge.labels(**labels) if labels else gauge).set(value)
+
+    def forget(self, name: GaugeName) -> None:
+        """Show a gauge no more, under any label, until it is set again."""
+        metric = self._metrics.pop(name, None)
+        if metric is not None:
+            self._registry.unregister(metric)
 
     def observe(self, name: HistogramName, seconds: float, **labels: str) -> None:
         """Add one duration."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from headrace.cache.model import LoaderStatus
-from headrace.clock import SECOND
+from headrace.clock import SECOND, Instant
 from headrace.jobs.cache import open_writer
 from headrace.kafka.confluent import ConfluentConsumer
 from headrace.kafka.kafka_python import KafkaPythonProducer
@@ -29,6 +29,7 @@ class Ledger:
 
     metrics: Metrics = field(default_factory=Metrics)
     state: str = ""
+    as_of: Instant | None = None
 
     def applied(self, messages: int, skipped: int, delay: int | None) -> None:
         """Count a batch, and time it from the newest message's now."""
@@ -49,13 +50,12 @@ class Ledger:
         )
 
     def reported(self, status: LoaderStatus) -> None:
-        """Set the gauges; log when the state changes."""
+        """Set the gauges; log when the state changes. Without a server freshness only ages."""
         if status.lag is not None:
             self.metrics.set("headrace_loader_lag_messages", status.lag)
-        if status.as_of:
-            self.metrics.set(
-                "headrace_freshness_seconds", max(0, status.at - status.as_of) / SECOND
-            )
+        self.as_of = status.as_of or self.as_of
+        if self.as_of:
+            self.metrics.set("headrace_freshness_seconds", max(0, status.at - self.as_of) / SECOND)
         if status.state != self.state:
             self.state = status.state
             log.info("loader", state=status.state, lag=status.lag, detail=status.detail)

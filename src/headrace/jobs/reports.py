@@ -9,6 +9,7 @@ import structlog
 
 from headrace.clock import SECOND
 from headrace.errors import OperatorError
+from headrace.jobs.backfills import BackfillRow
 from headrace.jobs.outlet import Markers
 from headrace.jobs.target import JOB
 from headrace.messages.memberships import heartbeat_marker
@@ -23,10 +24,17 @@ Watch = Callable[[Report], None]
 
 @dataclass(slots=True)
 class Reporter:
-    """Tells the log, Postgres and, by a heartbeat in each partition, the loader of each batch."""
+    """Tells the log, Postgres and, by a heartbeat in each partition, the loader of each batch.
+
+    ``backfill`` hears of the history being read for new versions. A batch of ``most_events``, and
+    one that left due users for the next, has not brought everything up to its now: it sends no
+    heartbeat, so that answers grow old while the stream is behind.
+    """
 
     store: Store
     markers: Markers
+    backfill: BackfillRow
+    most_events: int
     watch: Watch | None = None
     metrics: Metrics = field(default_factory=Metrics)
     _executing: str = field(default="", init=False)
@@ -39,24 +47,33 @@ class Reporter:
             "now": header.now,
             "plan": header.plan,
             "preparing": done.pending_plan,
+            "built": done.built,
             "linked": header.linked == header.n,
             "events": done.events,
+            "corrected": done.corrected,
             **asdict(done.counts),
             "seconds": done.seconds,
             "ends": header.ends,
         }
         log.info("batch", **details)
         self._count(done)
-        self.markers(heartbeat_marker(header.n, header.now), str(header.n))
+        if not (done.is_behind or self._is_full(done)):
+            self.markers(heartbeat_marker(header.n, header.now), str(header.n))
         try:
             if self._executing != header.plan:
                 self.store.record_execution(JOB, header.plan, header.n)
                 self._executing = header.plan
             self.store.heartbeat(JOB, details)
+            self.backfill.follow(done)
         except OperatorError as error:
             log.warning("postgres is away, progress is not recorded", error=str(error))
         if self.watch is not None:
             self.watch(done)
+
+    def _is_full(self, done: Report) -> bool:
+        """May Kafka hold more? Spark shares the limit among partitions and rounds each down."""
+        partitions = max(map(len, done.header.ends.values()), default=0)
+        return done.events + partitions > self.most_events
 
     def _count(self, done: Report) -> None:
         counts = done.counts
@@ -65,6 +82,7 @@ class Reporter:
         self.metrics.count("headrace_events_total", counts.quarantined, verdict="rejected")
         self.metrics.count("headrace_duplicates_total", counts.duplicates)
         self.metrics.count("headrace_changed_users_total", counts.messages)
+        self.metrics.count("headrace_corrected_users_total", done.corrected)
         self.metrics.set("headrace_batch_timestamp_seconds", done.header.now / SECOND)
         for step, seconds in done.seconds.items():
             self.metrics.observe("headrace_batch_seconds", seconds, step=step)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import signal
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from headrace.errors import OperatorError
+from headrace.jobs.backfills import BackfillRow
 from headrace.jobs.outlet import DeadLetters, Markers, Memberships
 from headrace.jobs.reports import Reporter, Watch
 from headrace.jobs.target import Target
@@ -29,8 +29,8 @@ from headrace.messages.topics import (
 )
 from headrace.metrics import Metrics
 from headrace.settings import Settings
+from headrace.settings.keys import tombstone_key
 from headrace.spark.course import Course, Surroundings
-from headrace.spark.identities import check_key
 from headrace.spark.offsets import OffsetLog
 from headrace.spark.plans import KeptPlans
 from headrace.spark.protocol import run_batch
@@ -39,6 +39,7 @@ from headrace.spark.session import Session, open_session
 from headrace.spark.start import Held, checkpoint, find_start
 from headrace.spark.stream import Inlet, open_rows, run_stream
 from headrace.spark.tables import Lake
+from headrace.spark.tombstones import Tombstones
 from headrace.store import Store
 
 log = structlog.get_logger()
@@ -79,7 +80,7 @@ def stream(
     lake.create(spark)
     held = held_by_kafka(settings) if accept_loss else None
     key = tombstone_key(settings)
-    check_key(spark, lake, key)
+    Tombstones(lake, key).check_key(spark)
     start = find_start(spark, lake, settings.checkpoint_root, held=held)
     log.info("stream starts", generation=start.generation, reason=start.reason)
     plans = KeptPlans(spark, settings.tables_root)
@@ -113,7 +114,14 @@ def stream(
             target=target,
             plan=plans.get,
             tombstone_key=key,
-            report=Reporter(target.store, markers, watch, metrics or Metrics()),
+            report=Reporter(
+                target.store,
+                markers,
+                BackfillRow(target.store, plans.get),
+                job.max_events_per_batch,
+                watch,
+                metrics or Metrics(),
+            ),
         )
         run_stream(
             open_rows(spark, inlet, start.starting_offsets),
@@ -135,20 +143,6 @@ def held_by_kafka(settings: Settings) -> Held:
 
 
 TOPICS_USED = (EVENTS, CONTROL, MEMBERSHIPS, SEGMENTS, DEAD)
-
-
-def tombstone_key(settings: Settings) -> str:
-    """The key that is set, or the one kept under home, made when first asked for."""
-    given = settings.tombstone_key.get_secret_value()
-    if given:
-        return given
-    kept = settings.home / "tombstone.key"
-    if not kept.exists():
-        settings.home.mkdir(parents=True, exist_ok=True)
-        file = os.open(kept, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(file, "w") as text:
-            text.write(secrets.token_hex(32))
-    return kept.read_text()
 
 
 def lock_tables(home: Path) -> int:

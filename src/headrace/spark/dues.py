@@ -23,6 +23,8 @@ class Dues:
     # A lower bound of the earliest due instant; None when no row has one.
     earliest: int | None
     settled: int = NEVER
+    # The last batch left some for the next.
+    is_behind: bool = False
     _settles: int = NEVER
     _in_vain: bool = False
 
@@ -36,7 +38,7 @@ class Dues:
 
         When more than ``limit`` may be due, the earliest that are.
         """
-        self._settles, self._in_vain = now, False
+        self._settles, self._in_vain, self.is_behind = now, False, False
         if self.earliest is None or self.earliest > now:
             return None
         passed = (F.col("next_due") > self.settled) & (F.col("next_due") <= now)
@@ -45,14 +47,14 @@ class Dues:
         if count > limit:
             due = overdue(profiles, now=now)
             if due.count() > limit:
-                self._settles = self.settled
+                self._settles, self.is_behind = self.settled, True
             found = due.orderBy("next_due").limit(limit).select("user_id")
         self._in_vain = not count
         return found if count else None
 
     def everybody(self, now: int) -> None:
         """The batch looks at every user."""
-        self._settles = now
+        self._settles, self.is_behind = now, False
 
     def unknown(self) -> None:
         """The batch is an earlier life's: who had a turn then was decided there."""

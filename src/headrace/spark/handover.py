@@ -15,6 +15,7 @@ from headrace.spark.fold import groups_for, kernel_events, staged
 from headrace.spark.identities import Known, identified
 from headrace.spark.session import plain_session
 from headrace.spark.tables import Lake
+from headrace.spark.work import Work
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class Backfill:
     tombstone_key: str
     failure: BaseException | None = None
     _done: threading.Event = field(default_factory=threading.Event)
+    _work: Work | None = None
 
     @property
     def table(self) -> str:
@@ -47,30 +49,42 @@ class Backfill:
             raise self.failure
         return self._done.is_set()
 
+    @property
+    def share(self) -> float:
+        """How much of it is done, from 0 to 1: by tasks, so a guess until it is over."""
+        if self._done.is_set():
+            return 1.0
+        return self._work.share if self._work is not None else 0.0
+
     def start(self, spark: SparkSession, lake: Lake) -> None:
         """Begin in the background, unless an earlier life of the job already finished it."""
         session = plain_session(spark)
         if DeltaTable.isDeltaTable(session, lake.path(self.table)):
             self._done.set()
             return
+        self._work = work = Work(session, self.table)
         threading.Thread(
-            target=self._run, args=(session, lake), name="backfill", daemon=True
+            target=self._run, args=(session, lake, work), name="backfill", daemon=True
         ).start()
 
-    def _run(self, spark: SparkSession, lake: Lake) -> None:
+    def _run(self, spark: SparkSession, lake: Lake, work: Work) -> None:
         try:
+            work.begin()
             history = lake.read(spark, "events").where(
                 (F.col("n") < self.before) & (F.col("verdict") == "accepted")
             )
             facts = kernel_events(history, self.plan.event_types)
             known = Known.of(spark, lake)
+            groups = groups_for(history.count(), self.plan.job.buckets)
+            # As many tasks to bring users together as to count them, then one for each group.
+            work.foresee(2 * work.tasks + groups)
             rows = staged(
                 identified(spark, facts, lake, known, self.tombstone_key),
                 plan=self.plan,
                 slots=self.slots,
                 now=self.now,
                 n=self.before,
-                groups=groups_for(history.count(), self.plan.job.buckets),
+                groups=groups,
             )
             rows.write.format("delta").mode("overwrite").save(lake.path(self.table))
             self._done.set()

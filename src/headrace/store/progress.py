@@ -117,11 +117,28 @@ def end(
     *,
     exit_code: int | None = None,
 ) -> None:
-    """Close the row, once: the first word about the end stays."""
+    """Close the row, once: the first word about the end stays.
+
+    Backfills run inside their job, so with its last launch they have ended too.
+    """
+    over = {"updated_at": func.now(), "ended_at": func.now()}
+    is_open = progress.c.ended_at.is_(None)
     connection.execute(
         update(progress)
-        .where(progress.c.id == progress_id, progress.c.ended_at.is_(None))
-        .values(state=state, exit_code=exit_code, updated_at=func.now(), ended_at=func.now())
+        .where(progress.c.id == progress_id, is_open)
+        .values(state=state, exit_code=exit_code, **over)
+    )
+    launch, other = progress.alias(), progress.alias()
+    ended = select(launch.c.job).where(launch.c.id == progress_id, launch.c.kind == "launch")
+    is_alive = (
+        select(other.c.id)
+        .where(other.c.job == progress.c.job, other.c.kind == "launch", other.c.ended_at.is_(None))
+        .exists()
+    )
+    connection.execute(
+        update(progress)
+        .where(progress.c.kind == "backfill", progress.c.job.in_(ended), is_open, ~is_alive)
+        .values(state="failed" if state == "failing" else state, **over)
     )
 
 
@@ -164,6 +181,11 @@ def alive(connection: Connection, job: str, *, kind: Kind) -> list[Progress]:
         progress.c.state.in_(ALIVE),
         limit=None,
     )
+
+
+def under_way(connection: Connection) -> list[Progress]:
+    """What runs beside the launches, of every job, newest first."""
+    return _rows(connection, progress.c.kind != "launch", progress.c.state.in_(ALIVE), limit=None)
 
 
 def _rows(

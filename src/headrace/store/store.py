@@ -199,6 +199,11 @@ class Store:
         with self._database.begin() as connection:
             return progress.alive(connection, job, kind=kind)
 
+    def under_way(self) -> list[Progress]:
+        """What runs beside the launches: backfills, recomputes, upkeep, newest first."""
+        with self._database.begin() as connection:
+            return progress.under_way(connection)
+
     # Holds
 
     def hold(self, segment_id: str, reason: str) -> bool:
