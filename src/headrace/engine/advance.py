@@ -6,6 +6,7 @@ measures were and are, which rules that may change, what they say, when time may
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.engine import dues
-from headrace.engine.changes import messages
+from headrace.engine.changes import Transitions, messages
 from headrace.engine.fold import Folded, folded
 from headrace.engine.group import Users, fact_rows, facts_of, input_rows, ints, users_of
 from headrace.engine.logs import Log, Logs, stored_logs
-from headrace.engine.measures import formerly, measured
+from headrace.engine.measures import Values, formerly, measured
 from headrace.engine.members import Members
 from headrace.engine.program import NEVER, Compiled, compiled
 from headrace.engine.reasons import CAUSES, explained
@@ -74,6 +75,7 @@ def advance(
     diff: PlanDiff | None = None,
     begun: Begun | None = None,
     full: bool = False,
+    silent: bool = False,
 ) -> pa.Table:
     """State rows to append (STATE_SCHEMA) after ``events`` (FACTS_SCHEMA) and the time ``now``.
 
@@ -81,7 +83,8 @@ def advance(
     each user with an event, with ``next_due <= now`` or with staged rows, and, when ``diff`` is
     given, for each whose memberships or next due instant change. ``full`` evaluates every rule
     instead of those whose inputs changed; the result is the same, unless a user's rows do not
-    say what his memberships rested on: those with a ``cause`` need it.
+    say what his memberships rested on: those with a ``cause`` need it. ``silent`` rows hold no
+    messages of what changed: nobody is to hear of it.
     """
     code = compiled(plan)
     state, events = input_rows(state), fact_rows(events)
@@ -90,14 +93,17 @@ def advance(
         return empty_state()
     most = min(most_users(code), max(1, CELLS // max(1, len(plan.measures))))
     if len(users) <= most:
-        return _Batch(code, users, state, events, now, n, diff, begun).rows(full=full)
+        return _Batch(code, users, state, events, now, n, diff, begun, silent).rows(full=full)
     parts = []
     for part in range(-(-len(users) // most)):
         some = state.filter(pa.array(users.owner_of_state // most == part))
         facts = events.filter(pa.array(users.owner_of_event // most == part))
         parts.append(
-            advance(some, facts, plan=plan, now=now, n=n, diff=diff, begun=begun, full=full)
-        )
+            advance(
+                some, facts, plan=plan, now=now, n=n, diff=diff, begun=begun, full=full,
+                silent=silent,
+            )
+        )  # fmt: skip
     return pa.concat_tables(parts).combine_chunks()
 
 
@@ -165,6 +171,7 @@ class _Batch:
     n: int
     diff: PlanDiff | None
     begun: Begun | None
+    silent: bool
 
     def rows(self, *, full: bool) -> pa.Table:
         """The state rows to append."""
@@ -201,24 +208,15 @@ class _Batch:
 
         fresh = arrived.take(~repeated)
         turns = turns.and_(retired)
-        transitions = explained(
-            code, turns, fresh, counting, told=traits.told, waited=stood.next_due,
-            causes=causes, definition=definition, now=now,
-        )  # fmt: skip
-        shown = traits.shown(users.known & (causes < 0))
-        spoken_of = np.zeros(count, np.bool_)
-        spoken_of[turns.users] = True
-        spoken_of[list(shown)] = True
-        speaking = np.flatnonzero(spoken_of)
+        speaking = np.empty(0, np.int64)
         changes: list[str | None] = [None] * count
-        spoken = messages(
-            code, transitions, definition.ended, values, users=speaking,
-            names=users.names.take(pa.array(speaking)).to_pylist(),
-            first_seen=~users.known[speaking],
-            traits=[shown.get(user) for user in speaking.tolist()], now=now, n=self.n,
-        )  # fmt: skip
-        for user, text in zip(speaking.tolist(), spoken, strict=True):
-            changes[user] = text
+        if not self.silent:
+            transitions = explained(
+                code, turns, fresh, counting, told=traits.told, waited=stood.next_due,
+                causes=causes, definition=definition, now=now,
+            )  # fmt: skip
+            shown = traits.shown(users.known & (causes < 0))
+            speaking, changes = self._spoken(transitions, shown, definition, values)
         emitted = np.ones(count, np.bool_)
         if self.diff is not None:
             emitted = (stood.next_due <= now) | ~users.known | (due != stood.next_due)
@@ -253,6 +251,30 @@ class _Batch:
             chosen = pa.array(np.flatnonzero(emitted))
             arrays = [array.take(chosen) for array in arrays]
         return pa.table(arrays, schema=STATE_SCHEMA)
+
+    def _spoken(
+        self,
+        transitions: Transitions,
+        shown: Mapping[int, str],
+        definition: Definition,
+        values: Values,
+    ) -> tuple[Ints, list[str | None]]:
+        """The users there is something to say of, and for everybody the text, if there is one."""
+        users, count = self.users, len(self.users)
+        spoken_of = np.zeros(count, np.bool_)
+        spoken_of[transitions.users] = True
+        spoken_of[list(shown)] = True
+        speaking = np.flatnonzero(spoken_of)
+        texts: list[str | None] = [None] * count
+        spoken = messages(
+            self.code, transitions, definition.ended, values, users=speaking,
+            names=users.names.take(pa.array(speaking)).to_pylist(),
+            first_seen=~users.known[speaking],
+            traits=[shown.get(user) for user in speaking.tolist()], now=self.now, n=self.n,
+        )  # fmt: skip
+        for user, text in zip(speaking.tolist(), spoken, strict=True):
+            texts[user] = text
+        return speaking, texts
 
     def _adding_rows(self) -> Ints:
         adds = np.isin(ints(self.state["layout"], CURRENT), ADDING)

@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 
 from headrace.engine.advance import advance
 from headrace.engine.door import admit
+from headrace.engine.group import fact_rows, state_rows, users_of
 from headrace.engine.identity import FORGOTTEN, apply_identities, links_of, resolve
 from headrace.engine.paths import walked
-from headrace.engine.state import EVENTS_SCHEMA, empty_state, members_of
+from headrace.engine.repeats import keys_of, repeats
+from headrace.engine.state import EVENTS_SCHEMA, ID, empty_state, members_of
 from headrace.plan.build import SegmentVersion, build_plan
 from headrace.plan.model import JobParameters, Plan
 from headrace.plan.registry import MemoryRegistry
@@ -58,9 +60,37 @@ def evaluate(
 
 
 def state_at(facts: pa.Table, *, plan: Plan, at: int) -> pa.Table:
-    """The states (STATE_SCHEMA) of the users of ``facts`` (FACTS_SCHEMA), told from them alone."""
+    """The states (STATE_SCHEMA) of the users of ``facts`` (FACTS_SCHEMA), told from them alone.
+
+    All facts up to ``at``, of whole users, none of them twice.
+    """
     stood = walked(facts, plan=plan, at=at) if plan.stays else empty_state()
-    return advance(stood, facts, plan=plan, now=at, n=0, full=True)
+    return advance(stood, facts, plan=plan, now=at, n=0, full=True, silent=True)
+
+
+def looked_at(state: pa.Table, *, plan: Plan, at: int) -> pa.Table:
+    """Everybody of ``state`` (all rows of whole users), in the segments of ``plan`` at ``at``."""
+    rows = state_rows(state)
+    users = users_of(rows, rows.slice(0, 0), now=at, everyone=True)
+    rows = rows.take(pa.array(users.row[users.known]))
+    place = rows.schema.get_field_index("next_due")
+    due = rows.set_column(place, "next_due", pa.repeat(pa.scalar(at, pa.int64()), len(rows)))
+    return advance(due, rows.slice(0, 0), plan=plan, now=at, n=0, full=True, silent=True)
+
+
+def counting(facts: pa.Table, *, at: int, horizon_ms: int) -> pa.Table:
+    """Of stored ``facts`` (FACTS_SCHEMA) of whole users those that count at ``at``, for `state_at`.
+
+    The first of each id counts, for ``horizon_ms`` after its arrival, forgotten ones too; then
+    what is forgotten goes, and what is later than ``at``. Without a sender none repeats another.
+    """
+    facts = fact_rows(facts)
+    keys, has_id = keys_of(facts)
+    again = repeats(facts, keys, has_id, np.empty(0, ID), horizon_ms)
+    counts = pc.and_(pc.not_equal(facts["type"], FORGOTTEN), pc.less_equal(facts["ts"], at))
+    facts = facts.filter(pc.and_(counts, pa.array(~again)))
+    place = facts.schema.get_field_index("sent_id")
+    return facts.set_column(place, "sent_id", pa.nulls(len(facts), pa.string()))
 
 
 def _read(

@@ -82,7 +82,7 @@ def told_anew(stood: pa.Table, facts: pa.Table, *, plan: Plan, now: int) -> pa.T
         }
         fields = [columns.get(field.name, pa.nulls(size, field.type)) for field in STATE_SCHEMA]
         held = pa.table(fields, schema=STATE_SCHEMA)
-    return advance(held, facts, plan=plan, now=now, n=0, full=True)
+    return advance(held, facts, plan=plan, now=now, n=0, full=True, silent=True)
 
 
 def _standing(state: pa.Table) -> pa.Table:

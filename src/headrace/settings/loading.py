@@ -24,7 +24,7 @@ Leaves: TypeAlias = dict[str, Any]  # dotted name -> value as given
 DEFAULT_TARGET = "local"
 
 # Variables of ours that are not settings: which file to read, and the mark on what `up` starts.
-NOT_SETTINGS = frozenset({"HEADRACE_TARGET", "HEADRACE_RUN_TOKEN"})
+NOT_SETTINGS = frozenset({"HEADRACE_TARGET", "HEADRACE_RUN_TOKEN", "HEADRACE_FAILPOINTS"})
 
 # Folders of the project: relative ones are meant from its root, wherever a command is given.
 PLACES = frozenset({"rules", "tables_root", "checkpoint_root", "cache_dir"})

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from headrace.engine.evaluate import state_at
+from headrace.engine.evaluate import counting, state_at
 from headrace.engine.identity import (
     FORGOTTEN,
     LINKS,
@@ -19,7 +20,7 @@ from headrace.engine.identity import (
 )
 from headrace.engine.state import members_of
 from headrace.plan.model import Plan
-from headrace.spark.fold import user_hash
+from headrace.spark.fold import by_group
 from headrace.spark.intake import parsed
 from headrace.spark.statements import MEMBER, statement_members
 
@@ -71,27 +72,35 @@ def evaluate_lines(
 def evaluate_facts(
     facts: DataFrame, *, plan: Plan, at: int, statements: Mapping[str, str] | None = None
 ) -> DataFrame:
-    """Accepted rows of ``events``, no repeats -> memberships (segment, user_id) at ``at``.
+    """Accepted rows of ``events`` up to ``at``, no repeats -> memberships (segment, user_id).
 
     ``statements`` are segments in SQL beside the plan, by id.
     """
     rows = identified(facts, at=at).where(F.col("type") != FORGOTTEN)
-    if statements:
-        rows = rows.persist()
-    groups = max(1, -(-rows.count() // FACTS_PER_GROUP))
+    if not statements:
+        return plan_members(rows, plan=plan, at=at, facts=facts.count())
+    rows = rows.persist()
+    members = plan_members(rows, plan=plan, at=at, facts=rows.count())
+    return members.unionByName(statement_members(rows, statements=statements, at=at))
+
+
+def plan_members(rows: DataFrame, *, plan: Plan, at: int, facts: int) -> DataFrame:
+    """Facts under canonical ids -> memberships (segment, user_id) of ``plan`` at ``at``.
+
+    ``facts`` says about how many they are. Repeats, forgotten ones and those later than ``at``
+    may be among them: the kernel sees whole users, which spares Spark a shuffle.
+    """
+    groups = max(1, -(-facts // FACTS_PER_GROUP))
 
     def evaluate_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         parts = list(batches)
         if parts:
             happened = pa.Table.from_batches(parts)
+            happened = counting(happened, at=at, horizon_ms=plan.job.horizon_ms)
             state = state_at(happened, plan=plan, at=at)
             yield from named_members(state, plan).to_batches()
 
-    by_group = rows.repartitionById(groups, F.pmod(user_hash(), F.lit(groups)).cast("int"))
-    members = by_group.mapInArrow(evaluate_group, MEMBER)
-    if not statements:
-        return members
-    return members.unionByName(statement_members(rows, statements=statements, at=at))
+    return by_group(rows, groups).mapInArrow(evaluate_group, MEMBER)
 
 
 def state_members(latest: DataFrame, *, plan: Plan) -> DataFrame:
@@ -106,10 +115,11 @@ def state_members(latest: DataFrame, *, plan: Plan) -> DataFrame:
 
 def named_members(state: pa.Table, plan: Plan) -> pa.Table:
     """The memberships in ``state`` with their segments' names."""
-    names = {program.version_id: program.segment for program in plan.programs}
     found = members_of(state, plan)
-    segments = [names[version_id] for version_id in found["version_id"].to_pylist()]
-    return pa.table({"segment": pa.array(segments, pa.string()), "user_id": found["user_id"]})
+    versions = pa.array([program.version_id for program in plan.programs], pa.int64())
+    names = pa.array([program.segment for program in plan.programs], pa.string())
+    segments = names.take(pc.index_in(found["version_id"], value_set=versions))
+    return pa.table({"segment": segments, "user_id": found["user_id"]})
 
 
 def distinct(accepted: DataFrame) -> DataFrame:

@@ -123,7 +123,7 @@ def brought_together(
         stood = rows.filter(pc.invert(is_event)).select(columns)
         yield from kernel(stood, happened).to_batches()
 
-    return _by_group(_side_by_side(events, state), groups).mapInArrow(run_group, schema)
+    return by_group(_side_by_side(events, state), groups).mapInArrow(run_group, schema)
 
 
 def staged(
@@ -139,10 +139,11 @@ def staged(
         rows = stage(pa.Table.from_batches(parts), plan=plan, slots=slots, now=now, n=n)
         yield from rows.select(STATE_COLUMNS).to_batches()
 
-    return _by_group(events, groups).mapInArrow(stage_group, STATE)
+    return by_group(events, groups).mapInArrow(stage_group, STATE)
 
 
-def _by_group(rows: DataFrame, groups: int) -> DataFrame:
+def by_group(rows: DataFrame, groups: int) -> DataFrame:
+    """``rows`` in ``groups`` partitions of whole users."""
     # Partition = group: the kernel sees a group whole without Spark sorting rows by a key first.
     return rows.repartitionById(groups, F.pmod(user_hash(), F.lit(groups)).cast("int"))
 

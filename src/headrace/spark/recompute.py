@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from headrace.engine.evaluate import looked_at
 from headrace.engine.identity import LINKS
 from headrace.engine.parity import audited
 from headrace.plan.model import Plan
@@ -18,12 +19,16 @@ from headrace.spark.evaluate import (
     FACTS_PER_GROUP,
     evaluate_facts,
     identified,
+    named_members,
+    plan_members,
 )
-from headrace.spark.fold import STATE_INPUT, brought_together
+from headrace.spark.fold import STATE_INPUT, brought_together, by_group
 from headrace.spark.header import Header
 from headrace.spark.start import Newest
+from headrace.spark.statements import MEMBER
 from headrace.spark.tables import Lake
 
+USERS_PER_GROUP = 20_000
 FINDING = "side string, segment string, user_id string, count bigint"
 
 
@@ -57,6 +62,9 @@ def recomputed(
 
     ``statements`` are segments in SQL beside the plan, by id.
     """
+    if not statements:
+        events = _stored(spark, lake, header)
+        return plan_members(identified(events, at=at), plan=plan, at=at, facts=events.count())
     facts = lake.facts(spark, horizon_ms=plan.job.horizon_ms)
     known = facts.where(_carried_out(header) & (F.col("ts") <= at))
     return evaluate_facts(known, plan=plan, at=at, statements=statements)
@@ -134,9 +142,7 @@ class Audit:
     def findings(self) -> DataFrame:
         """What `engine.parity.audited` found in each group of users."""
         plan, header = self.newest.plan, self.newest.header
-        events = self.lake.read(self.spark, "events").where(
-            (F.col("verdict") == "accepted") & _carried_out(header)
-        )
+        events = _stored(self.spark, self.lake, header)
         facts = identified(events, at=header.now).select(FACT_COLUMNS)
         state = self.lake.read(self.spark, "profiles", version=self.newest.version)
         state = state.where(F.col("n") <= header.n).select(STATE_INPUT).drop("ids")
@@ -159,7 +165,30 @@ class Audit:
         return tuple((row["segment"], row["user_id"]) for row in first)
 
 
+def _stored(spark: SparkSession, lake: Lake, header: Header) -> DataFrame:
+    """The accepted events that the stream knew after ``header``'s batch."""
+    events = lake.read(spark, "events")
+    return events.where((F.col("verdict") == "accepted") & _carried_out(header))
+
+
 def _carried_out(header: Header) -> Column:
     """The facts that the stream had folded by then; joins may wait for a hand-over."""
     until = F.when(F.col("type").isin(*LINKS), header.linked).otherwise(header.n)
     return F.col("n") <= until
+
+
+def reevaluated(spark: SparkSession, lake: Lake, *, plan: Plan, at: int) -> DataFrame:
+    """Memberships (segment, user_id) at ``at`` from the states as they are stored.
+
+    Only slots that they hold count: for a plan that the stream runs, or whose bases it folds.
+    """
+    state = lake.read(spark, "profiles").select(*STATE_INPUT).drop("ids")
+    groups = max(1, -(-state.count() // USERS_PER_GROUP))
+
+    def evaluate_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rows = list(batches)
+        if rows:
+            found = looked_at(pa.Table.from_batches(rows), plan=plan, at=at)
+            yield from named_members(found, plan).to_batches()
+
+    return by_group(state, groups).mapInArrow(evaluate_group, MEMBER)
