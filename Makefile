@@ -1,10 +1,11 @@
 # make setup   .venv by uv.lock, jars by jars.lock
 # make demo    everything on this machine, with a seeded shop; FOR=90 stops after 90 s
 # make test    imports, style, types, tests
-# make properties  the property tests at length; N=10000 pairs of rules and history each
+# make properties  the property tests at length; N=10000 pairs of rules and history in all
 # make airflow Airflow on loopback, for the DAGs in dags/
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor demo test properties chaos lint format bench bench-kernel airflow clean
+.PHONY: airflow-test
 
 HEADRACE := .venv/bin/headrace
 AIRFLOW := .airflow/venv/bin/airflow
@@ -33,7 +34,7 @@ test: lint $(AIRFLOW) ## Lint, then the whole suite with real servers
 N ?= 10000
 SEED ?= $(shell date +%s)
 
-properties: setup ## Property tests at length (N=10000 pairs of rules and history, SEED= to replay)
+properties: setup ## Property tests at length (N=10000 pairs of rules and history in all, SEED= to replay)
 	@echo "SEED=$(SEED)"
 	PROPERTIES=$(N) .venv/bin/pytest -m hypothesis --timeout=0 --hypothesis-seed=$(SEED) \
 		tests/rules tests/plan tests/engine
@@ -58,6 +59,9 @@ bench: setup ## Measure the streaming job; writes docs/benchmarks.md
 $(AIRFLOW): uv.lock
 	@./setup.sh airflow
 	@touch $@
+
+airflow-test: setup $(AIRFLOW) ## Run the DAGs through Airflow for real; kill, clear and double their jobs
+	.venv/bin/pytest tests/dags/real_runs.py
 
 airflow: setup $(AIRFLOW) ## Start Airflow on loopback (AIRFLOW_PORT=8080)
 	@dags/run_airflow.sh

@@ -6,15 +6,18 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
-EXAMPLES = os.environ.get("PROPERTIES")
-"""Rule-history pairs for each property, when not as usual: ``make properties N=10000``."""
+USUAL = 300
+"""About so many pairs of rules and a history the suite draws for what the kernel must equal."""
+
+PAIRS = int(os.environ.get("PROPERTIES", USUAL))
+"""How many they are to be: ``make properties N=10000``. Each property takes its share."""
 
 
 def looking(usual: int) -> settings:
     """Settings for a property that usually looks at so many cases."""
     return settings(
         deadline=None,  # cases are large, machines are shared
-        max_examples=int(EXAMPLES) if EXAMPLES else usual,
+        max_examples=max(1, usual * PAIRS // USUAL),
         suppress_health_check=[HealthCheck.too_slow],
         phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     )
