@@ -11,6 +11,7 @@ export AIRFLOW_HOME=$project/.airflow
 export AIRFLOW__CORE__DAGS_FOLDER=$project/dags
 export AIRFLOW__CORE__LOAD_EXAMPLES=False
 export AIRFLOW__CORE__PARALLELISM=2 # LocalExecutor forks 32 workers unless told
+export AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT=30 # 5 s are too few while everything starts on two cores
 # A schedule holds from the start: a segment's cron line must not wait for somebody to press a switch.
 export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=False
 export AIRFLOW__API__HOST=127.0.0.1

@@ -32,6 +32,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "versions": ("versions", "activate", "rollback", "retire"),
     "data": ("reload",),
     "schedules": ("schedules",),
+    "quality": ("quality",),
     "demo": ("demo",),
     "doctor": ("doctor",),
     "config": ("config",),

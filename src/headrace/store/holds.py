@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -20,8 +20,17 @@ class Hold:
     held_at: datetime
 
 
-def hold(connection: Connection, segment_id: str, reason: str) -> bool:
-    """Hold a segment's outputs; False when they are held already, for the reason then."""
+def hold(connection: Connection, segment_id: str, reason: str, *, seen: timedelta) -> bool:
+    """Hold a segment's outputs; False when they are held already, for the reason then.
+
+    Nor are they held when a person released them less than ``seen`` ago: what shows for so long
+    was seen then.
+    """
+    lately = holds.c.released_at > func.now() - seen
+    if connection.execute(
+        select(holds.c.id).where(holds.c.segment_id == segment_id, lately)
+    ).first():
+        return False
     done = connection.execute(
         insert(holds)
         .values(segment_id=segment_id, reason=reason)

@@ -206,10 +206,10 @@ class Store:
 
     # Holds
 
-    def hold(self, segment_id: str, reason: str) -> bool:
-        """Hold a segment's outputs; False when they are held already."""
+    def hold(self, segment_id: str, reason: str, *, seen: timedelta) -> bool:
+        """Hold a segment's outputs, unless they are, or were released less than ``seen`` ago."""
         with self._database.begin() as connection:
-            return holds.hold(connection, segment_id, reason)
+            return holds.hold(connection, segment_id, reason, seen=seen)
 
     def release_hold(self, segment_id: str, *, by: str) -> bool:
         """Let a segment's outputs go; False when they are not held."""
