@@ -1,7 +1,7 @@
 """The DAGs run by Airflow for real, and jobs killed, cleared and doubled: `make airflow-test`.
 
-A minute and a half, most of it Airflow and Spark that start: too long for every `make test`, which
-holds the same promises by tests/jobs and tests/spark/test_batch_jobs.py.
+Minutes, most of them Airflow and Spark that start: too long for every `make test`, which holds the
+same promises by tests/jobs and tests/spark/test_batch_jobs.py.
 """
 
 from __future__ import annotations
