@@ -4,7 +4,7 @@
 # make properties  the property tests at length; N=10000 pairs of rules and history in all
 # make airflow Airflow on loopback, for the DAGs in dags/
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test properties chaos lint format bench bench-kernel airflow clean
+.PHONY: help setup doctor demo test properties chaos lint format bench bench-kernel bench-recompute bench-idle airflow clean
 .PHONY: airflow-test
 
 HEADRACE := .venv/bin/headrace
@@ -42,6 +42,7 @@ properties: setup ## Property tests at length (N=10000 pairs of rules and histor
 KILLS ?= 100
 
 chaos: setup ## Everything dies at random places while rules change (KILLS=100, SEED=); docs/reliability.md
+	.venv/bin/pytest -q tests/chaos/mutations.py
 	.venv/bin/python tests/chaos/storm.py --kills $(KILLS) --seed $(SEED) --write docs/reliability.md
 
 format: setup ## Rewrite the code as ruff likes it
@@ -51,6 +52,12 @@ format: setup ## Rewrite the code as ruff likes it
 bench-kernel: setup ## Measure rules for everyone on one core; writes docs/benchmarks-kernel.md
 	.venv/bin/python tests/bench/evaluation.py --write docs/benchmarks-kernel.md $(BENCH)
 	.venv/bin/python tests/bench/validation.py
+
+bench-recompute: setup ## Measure recomputes and audits of a million users; docs/benchmarks-recompute.md
+	.venv/bin/python tests/bench/recompute.py --write docs/benchmarks-recompute.md
+
+bench-idle: setup ## Measure what idle users cost a batch; docs/benchmarks-idle.md
+	.venv/bin/python tests/bench/idle.py --write docs/benchmarks-idle.md
 
 bench: setup ## Measure the streaming job; writes docs/benchmarks.md
 	.venv/bin/python tests/bench/main_job.py $(BENCH)

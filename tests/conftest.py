@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """At length, say what was looked at."""
-    if properties.EXAMPLES:
+    if properties.PAIRS != properties.USUAL:
         terminalreporter.write_sep("=", "what was drawn")
         terminalreporter.write_line(drawn.report())
         terminalreporter.write_line(f"never drawn: {', '.join(drawn.missing()) or 'nothing'}")

@@ -18,16 +18,27 @@ from jsonschema import Draft202012Validator
 from pyspark.sql import functions as F
 
 from deployment import Deployment
+from headrace.cli.health import judged
+from headrace.cli.preview import as_text, question
+from headrace.cli.questions import ask_everybody
+from headrace.embedded.ports import choose_port
+from headrace.jobs.preview import run as preview
 from headrace.jobs.shop import Shop
 from headrace.messages.memberships import Activation, UserChanges, decode_membership
 from headrace.messages.topics import CONTROL, DEAD, EVENTS, MEMBERSHIPS, SEGMENTS
+from headrace.rules.folder import load_rules
+from headrace.rules.reference import reference_members
+from headrace.runtime import publish
 from headrace.spark import protocol
 from headrace.spark.corrections import ask
+from headrace.spark.course import Report
 from headrace.spark.evaluate import state_members
 from headrace.spark.header import GENERATION
 from headrace.spark.recompute import Audit, recomputed
 from headrace.spark.session import Session, plain_session
 from headrace.spark.start import newest_batch
+from rule_folders import write_rules
+from services import is_fresh, process, wait_until_stale
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOG = (ROOT / "rules" / "catalog.yaml").read_text()
@@ -193,7 +204,22 @@ def test_changed_rules_take_over_with_their_history_in_one_batch(
 ):
     deployment.publish(SECOND, CATALOG)
     target = deployment.store.target_hash("stream")
-    deployment.run(lambda report: report.header.plan == target)
+    told = []
+
+    def look(report: Report) -> bool:
+        told.extend(deployment.store.progress("stream", kind="backfill", limit=1))
+        return report.header.plan == target
+
+    deployment.run(look)
+    assert {row.plan_hash for row in told} == {target} and len({row.id for row in told}) == 1
+    percents = [row.details["percent"] for row in told]
+    assert percents == sorted(percents) and percents[-1] == 100, percents
+    assert [row.state for row in told if row.details["percent"] < 100] == ["running"] * (
+        len(told) - 1
+    )
+    assert told[-1].state == "done" and told[-1].details["segments"] == {
+        "spenders": 2, "pricing": 1,
+    }  # fmt: skip
     batch = deployment.last.header.n
     assert deployment.members() == deployment.expected()
     assert {segment for segment, _ in deployment.members()} >= {"pricing", "spenders"}
@@ -233,6 +259,34 @@ def test_facts_ahead_of_their_time_count_once_under_rules_that_came_while_they_w
     assert {user for segment, user in found if segment == "searched"} >= {
         f"early-{number}" for number in range(30)
     }
+
+
+def test_a_preview_says_who_would_enter_and_leave_and_why(deployment: Deployment, tmp_path: Path):
+    before, then = deployment.members(), {**THIRD, "spenders": FIRST["spenders"]}
+    del then["pricing"]
+    rules = load_rules(write_rules(tmp_path / "rules", then, CATALOG))
+    wanted = publish(
+        deployment.store, deployment.settings, rules, author="test", prune=True, dry_run=True
+    )
+    asked, answer = tmp_path / "wanted.json", tmp_path / "answer.json"
+    asked.write_bytes(question(wanted))
+    preview(deployment.settings, wanted=str(asked), output=str(answer))
+
+    told = orjson.loads(answer.read_bytes())
+    pricing, spenders = told["segments"]
+    had = {user for segment, user in before if segment == "pricing"}
+    assert (pricing["segment"], pricing["leave"], pricing["then"]) == ("pricing", len(had), 0)
+    now = deployment.last.header.now
+    has = reference_members(deployment.lines, rules.segments, rules.catalog, now)
+    more = {user for segment, user in has if segment == "spenders"} - {
+        user for segment, user in before if segment == "spenders"
+    }
+    assert (spenders["enter"], spenders["leave"]) == (len(more), 0)
+    assert spenders["entering"] == sorted(more)[:3] != []
+    (leaf,) = spenders["why"][spenders["entering"][0]]
+    assert leaf["holds"] and 100 < float(leaf["value"]) <= 250
+    assert f"spenders  {spenders['now']} -> {spenders['then']} members" in as_text(told)
+    assert deployment.store.target_hash("stream") == deployment.last.header.plan, "nothing changed"
 
 
 DEATHS = [
@@ -344,6 +398,20 @@ def page_view(user: str, ts: int) -> dict[str, object]:
     properties = {"page": "/"}
     event = {"event_id": f"{user}-{ts}", "user_id": user, "type": "page_view", "ts": ts}
     return {**event, "properties": properties}
+
+
+def test_a_stream_that_stops_is_flagged_in_the_api_its_metrics_and_status(deployment: Deployment):
+    port = choose_port()
+    settings = deployment.settings.model_copy(update={"freshness_seconds": 4, "api_port": port})
+    launch = deployment.store.begin_progress("stream", "launch")
+    with process("serve_api", settings, port), process("load_memberships", settings):
+        deployment.run(lambda _: is_fresh(port))
+        wait_until_stale(port, settings.freshness_seconds)
+        parts = {part.name: part for part in judged(ask_everybody(settings))}
+    deployment.store.end_progress(launch, "stopped")
+    assert parts["loader"].state == "healthy", "it is the stream that stands still"
+    for name in ("stream", "api"):
+        assert (parts[name].state, parts[name].stale_since) == ("stale", deployment.last.header.now)
 
 
 def test_tables_say_what_they_hold_and_how_long_they_keep_it(

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from headrace.cli.invocation import Invocation, Output, invoked
+from headrace.cli.preview import as_text, previewed
 from headrace.cli.published import (
     Author,
     Format,
@@ -109,6 +110,9 @@ def changes(
     explained: Annotated[
         bool, typer.Option("--explain", help="Only the plan that RULES make; needs no server.")
     ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Also who would enter and leave, by a Spark job.")
+    ] = False,
     output: Format = Output.TABLE,
 ) -> None:
     """Print what `apply RULES` would do, and the plan it would make; change nothing."""
@@ -122,8 +126,10 @@ def changes(
         return
     with opened_store(run) as store:
         wanted = _published(run, store, rules, prune=prune, dry_run=True)
-    tell(run, wanted, output, "no changes")
+    told = previewed(run, wanted) if preview else None
+    tell(run, wanted, output, "no changes", preview=told)
     if output is not Output.JSON:
+        sys.stdout.write("\n" + as_text(told) if told else "")
         sys.stdout.write("\n" + explain(wanted.plan).rstrip() + "\n")
         _say_batch_only(wanted.batch_only)
     if detailed_exitcode and not wanted.is_empty:

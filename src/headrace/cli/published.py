@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -50,11 +50,21 @@ def logged_in() -> str:
         return "unknown"
 
 
-def tell(run: Invocation, done: Publication, output: Output, nothing: str) -> None:
-    """Print what ``done`` changed; ``nothing`` where it changed nothing."""
+def tell(
+    run: Invocation,
+    done: Publication,
+    output: Output,
+    nothing: str,
+    *,
+    preview: Mapping[str, Any] | None = None,
+) -> None:
+    """Print what ``done`` changed; ``nothing`` where it changed nothing.
+
+    JSON holds the ``preview`` of who moves, if there is one.
+    """
     _tell_warnings(run, done)
     if output is Output.JSON:
-        run.print_json(_as_json(done))
+        run.print_json(_as_json(done) | ({"preview": preview} if preview else {}))
     else:
         _say_changes(done, nothing)
 

@@ -17,12 +17,12 @@ import typer
 
 from headrace.cli.event_files import STDIN, EventLines, listed_users
 from headrace.cli.invocation import Invocation, invoked
-from headrace.cli.leaves import as_json, as_text
 from headrace.cli.sarif import as_sarif
 from headrace.cli.sound import sound_rules, write
 from headrace.clock import DAY, format_instant, parse_instant
 from headrace.errors import OperatorError, Problem
 from headrace.rules.folder import load_rules
+from headrace.rules.leaves import as_json, as_text
 from headrace.rules.model import InList, conditions_of, leaves
 from headrace.rules.reference import Explanation, explain_user, reference_members
 from headrace.rules.source import Rules

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from headrace.cli.invocation import invoked
-from headrace.cli.leaves import as_json, as_text
 from headrace.cli.sound import sound_rules, write
 from headrace.clock import format_instant
 from headrace.errors import OperatorError
+from headrace.rules.leaves import as_json, as_text
 from headrace.rules.rehearsal import Failure, Outcome, rehearse
 
 

@@ -14,6 +14,7 @@ import structlog
 from headrace.errors import OperatorError
 from headrace.jobs.backfills import BackfillRow
 from headrace.jobs.outlet import DeadLetters, Markers, Memberships
+from headrace.jobs.removals import Receipts
 from headrace.jobs.reports import Reporter, Watch
 from headrace.jobs.target import Target
 from headrace.kafka.confluent import ConfluentConsumer
@@ -118,6 +119,7 @@ def stream(
                 target.store,
                 markers,
                 BackfillRow(target.store, plans.get),
+                Receipts(target.store, key),
                 job.max_events_per_batch,
                 watch,
                 metrics or Metrics(),
@@ -129,6 +131,7 @@ def stream(
             checkpoint=where,
             inlet=inlet,
             stopping=stopping,
+            tables=lake.root,
         )
 
 

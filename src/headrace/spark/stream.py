@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.readwriter import DataStreamReader
 
 from headrace.errors import OperatorError
+from headrace.spark.disks import disk_full
 from headrace.spark.offsets import TopicOffsets
 
 ROW = "cast(null as binary) as value, cast(null as string) as topic, 0 as partition, 0L as offset"
@@ -72,11 +73,12 @@ def run_stream(
     checkpoint: str,
     inlet: Inlet,
     stopping: Callable[[], bool],
+    tables: str,
 ) -> None:
     """Run until ``stopping`` says so, then end after the batch in progress.
 
-    Raises OperatorError when Kafka no longer holds what the checkpoint needs; whatever else a
-    batch raises comes through as it is.
+    Raises OperatorError when Kafka no longer holds what the checkpoint needs, and when the disk of
+    checkpoint or ``tables`` is full; whatever else a batch raises comes through as it is.
     """
 
     def run(batch: DataFrame, batch_id: int) -> None:
@@ -104,6 +106,9 @@ def run_stream(
                 "docs/runbooks/offsets-lost.md says what to do",
                 code="HR910",
             ) from failure
+        full = disk_full(text, [tables, checkpoint])
+        if full is not None:
+            raise full from failure
         raise
 
 

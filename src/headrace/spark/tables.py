@@ -238,6 +238,11 @@ class Lake:
         """The handle for history, upkeep and deletes."""
         return DeltaTable.forPath(spark, self.path(name))
 
+    def size(self, spark: SparkSession, name: str) -> int:
+        """Bytes of the files of table ``name`` as it is now."""
+        detail = self.delta(spark, name).detail().select("sizeInBytes").collect()
+        return int(detail[0]["sizeInBytes"])
+
     def latest_profiles(self, spark: SparkSession) -> DataFrame:
         """One row per user who is neither merged away nor forgotten: that of the greatest n."""
         return newest_rows(self.read(spark, "profiles")).where(F.col("layout") == CURRENT)
