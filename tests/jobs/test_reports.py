@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from headrace.jobs.backfills import BackfillRow
+from headrace.jobs.removals import Receipts
 from headrace.jobs.reports import Reporter
 from headrace.spark.course import Report
 from headrace.spark.header import Header
@@ -51,6 +52,7 @@ class Stage:
             self.store,
             lambda _, name: self.beats.append(int(name)),  # type: ignore[arg-type]
             BackfillRow(self.store, PLANS.__getitem__),
+            Receipts(self.store, "key"),
             self.most,
         )
 

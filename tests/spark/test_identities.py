@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac as reference_hmac
+import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from chispa import assert_df_equality
+from pyspark.sql import functions as F
 
 from deployment import Deployment
+from headrace.cache.model import UserState
+from headrace.cache.reads import CachedMemberships
+from headrace.clock import DAY
+from headrace.engine.tombstone import tombstone
 from headrace.jobs.shop import Shop
-from headrace.jobs.stream import tombstone_key
 from headrace.messages.memberships import UserChanges, decode_membership
-from headrace.messages.topics import MEMBERSHIPS
+from headrace.messages.topics import MEMBERSHIPS, SEGMENTS
+from headrace.runtime.forgetting import forget
+from headrace.settings import Settings
+from headrace.settings.keys import tombstone_key
 from headrace.spark import protocol
 from headrace.spark.evaluate import state_members
-from headrace.spark.identities import Known, hmac
+from headrace.spark.identities import Known
+from headrace.spark.offsets import OffsetLog, PlannedBatch
 from headrace.spark.recompute import Audit, recomputed
 from headrace.spark.reload import joined_rows
-from headrace.spark.session import Session
+from headrace.spark.session import Session, plain_session
 from headrace.spark.start import newest_batch
-from headrace.spark.tables import Lake
+from headrace.spark.tables import TABLES, Lake
+from headrace.spark.tombstones import Tombstones, hmac
 from headrace.spark.upkeep import merge_small_files
+from services import process
 
 CATALOG = (Path(__file__).resolve().parents[2] / "rules" / "catalog.yaml").read_text()
 RULES = {
@@ -214,3 +230,142 @@ def test_tombstones_do_not_name_whom_they_forget(deployment: Deployment, spark: 
     rows = deployment.lake.read(spark, "tombstones").collect()
     assert right[0] in {row["key"] for row in rows}
     assert not any("user" in str(value) for row in rows for value in row)
+
+
+ERIN, LAPTOP = "erin-7c1@example.org", "laptop-7c1"
+
+
+def facts_of_erin() -> list[dict[str, object]]:
+    """What she did under two ids, joined on the way; and what was refused of it."""
+    hour = now() - 3_600_000
+    rows: list[dict[str, object]] = [
+        {
+            "event_id": f"{user}-{number}",
+            "user_id": user,
+            "type": "purchase",
+            "ts": hour + number,
+            "properties": {"amount": 60},
+        }
+        for user in (ERIN, LAPTOP)
+        for number in range(3)
+    ]
+    return [
+        *rows,
+        {"type": "traits", "user_id": ERIN, "ts": hour, "traits": {"country": "DE"}},
+        {"type": "alias", "from": LAPTOP, "to": ERIN, "ts": hour + 10},
+        {**rows[0], "event_id": "refused", "properties": {"amount": "60"}},
+    ]
+
+
+def test_a_user_is_forgotten_on_request_and_the_receipt_says_so(deployment: Deployment):
+    store, settings = deployment.store, deployment.settings
+    deployment.send(facts_of_erin())
+    deployment.run()
+    assert ("buyers", ERIN) in deployment.members()
+    launch = store.begin_progress("stream", "launch")
+    store.started(launch, pid=os.getpid(), details={})
+    with process("load_memberships", settings), ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(forget, store, settings, LAPTOP, patience=60)
+        deployment.run(lambda _: asked.done())
+        receipt = asked.result()
+        assert asyncio.run(known_online(settings, ERIN, LAPTOP)) == (None, None)
+    deletion = {"type": "delete", "user_id": LAPTOP, "ts": receipt.forgotten_until}
+    deployment.lines.append(orjson.dumps(deletion))
+    deployment.sent += 1
+    assert deployment.members() == deployment.expected()
+
+    key = tombstone_key(settings)
+    assert receipt.is_genuine(key) and store.receipt(receipt.id) == receipt
+    assert not replace(receipt, forgotten_until=receipt.forgotten_until - 1).is_genuine(key)
+    assert receipt.remove_by - receipt.requested_at == 8 * DAY
+    assert receipt.key == tombstone(LAPTOP, key) and receipt.removed_at is None
+    latest = {record.key: record.value for record in deployment.read(SEGMENTS)}
+    hers = {value for name, value in latest.items() if name and ERIN.encode() in name}
+    assert hers == {None}, "compaction would keep them for ever"
+
+
+async def known_online(settings: Settings, *users: str) -> tuple[UserState | None, ...]:
+    cache = CachedMemberships(settings.redis_url.get_secret_value(), settings.namespace)
+    try:
+        return (await cache.users(users)).users
+    finally:
+        await cache.close()
+
+
+def test_once_removed_no_file_names_the_forgotten_and_nothing_brings_them_back(
+    deployment: Deployment, spark: Session, monkeypatch: pytest.MonkeyPatch
+):
+    users = known_users(deployment)
+    deployment.send(sent_by_erin(deployment))
+    end_a_round(deployment, monkeypatch, after=DAY)
+    vacuum(deployment, spark)
+    assert files_that_name(deployment, ERIN, LAPTOP) == []
+
+    deployment.send(sent_by_erin(deployment))
+    deployment.run()
+    assert known_users(deployment) == users
+    assert deployment.members() == deployment.expected()
+    newest, key = newest_batch(spark, deployment.lake), tombstone_key(deployment.settings)
+    tombstones = Tombstones.needed(spark, deployment.lake, key, n=newest.header.n)
+    assert tombstones is not None
+    parity = Audit(spark, deployment.lake, newest, tombstones).parity()
+    assert (parity.differences, parity.states) == (0, 0)
+    again = F.col("user_id").isin(ERIN, LAPTOP)
+    assert deployment.lake.read(spark, "events").where(again).count()
+
+    assert [receipt.removed_at for receipt in deployment.store.unfinished_receipts()] == [None]
+    end_a_round(deployment, monkeypatch, after=9 * DAY)
+    assert not deployment.lake.read(spark, "events").where(again).count()
+    assert deployment.store.unfinished_receipts() == []
+
+
+def end_a_round(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
+    """Run so much later until everything is read and a round of removal has ended."""
+    before = deployment.last.erased
+    pass_time(monkeypatch, after)
+    deployment.run(lambda report: report.erased != before and deployment.counted >= deployment.sent)
+
+
+def sent_by_erin(deployment: Deployment) -> list[bytes]:
+    hers = (line for line in deployment.lines if ERIN.encode() in line or LAPTOP.encode() in line)
+    return list(dict.fromkeys(hers))
+
+
+def known_users(deployment: Deployment) -> set[str]:
+    rows = deployment.lake.latest_profiles(deployment.spark).select("user_id").collect()
+    return {row["user_id"] for row in rows}
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, by: int) -> None:
+    """Let batches be so much later."""
+
+    def planned(log: OffsetLog, spark: Session, batch_id: int) -> PlannedBatch | None:
+        found = read(log, spark, batch_id)
+        return found and replace(found, at=found.at + by)
+
+    monkeypatch.undo()
+    read = OffsetLog.planned
+    monkeypatch.setattr(OffsetLog, "planned", planned)
+
+
+def vacuum(deployment: Deployment, spark: Session) -> None:
+    """As if a week had passed on disk too."""
+    session = plain_session(spark)
+    session.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+    with ThreadPoolExecutor(len(TABLES)) as pool:
+        list(pool.map(lambda name: deployment.lake.delta(session, name).vacuum(0), TABLES))
+
+
+def files_that_name(deployment: Deployment, *users: str) -> list[str]:
+    """Every file below the tables with such bytes in it, as written or in a column."""
+    found = []
+    for file in Path(deployment.settings.tables_root).rglob("*"):
+        if file.is_file():
+            contents = [file.read_bytes()]
+            if file.suffix == ".parquet":
+                columns = pq.ParquetFile(file).read().flatten().columns
+                texts = (one for one in columns if not pa.types.is_nested(one.type))
+                contents += [str(one.to_pylist()).encode() for one in texts]
+            if any(user.encode() in content for user in users for content in contents):
+                found.append(str(file))
+    return found

@@ -31,6 +31,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "publish": ("plan", "apply"),
     "versions": ("versions", "activate", "rollback", "retire"),
     "data": ("reload",),
+    "forget": ("forget",),
     "schedules": ("schedules",),
     "quality": ("quality",),
     "demo": ("demo",),

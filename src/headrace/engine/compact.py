@@ -8,13 +8,14 @@ import pyarrow.compute as pc
 
 from headrace.engine.group import ints, state_rows, users_of
 from headrace.engine.repeats import live_ids
-from headrace.engine.state import ID, STAGED, STATE_SCHEMA, binary_column, packed
+from headrace.engine.state import GONE, ID, STAGED, STATE_SCHEMA, binary_column, packed
 
 
-def compact(rows: pa.Table, *, now: int, horizon_ms: int) -> pa.Table:
+def compact(rows: pa.Table, *, now: int, horizon_ms: int, gone_until: int = -1) -> pa.Table:
     """The row with the greatest n of each user; live ids merged; counts and changes cleared.
 
-    Of the ids within the horizon the newest 1,024 stay. Staged rows pass unchanged.
+    Of the ids within the horizon the newest 1,024 stay. Staged rows pass unchanged. Of users who
+    were gone after a batch up to ``gone_until`` nothing stays.
     """
     rows = state_rows(rows)
     staged = np.flatnonzero(ints(rows["layout"], STAGED) == STAGED)
@@ -32,6 +33,8 @@ def compact(rows: pa.Table, *, now: int, horizon_ms: int) -> pa.Table:
     }
     columns = [replaced.get(name, kept[name]) for name in STATE_SCHEMA.names]
     result = pa.table(columns, names=STATE_SCHEMA.names).cast(STATE_SCHEMA)
+    is_gone = (ints(result["layout"], STAGED) == GONE) & (ints(result["n"], 0) <= gone_until)
+    result = result.filter(pa.array(~is_gone))
     return pa.concat_tables([result, rows.take(pa.array(staged)).cast(STATE_SCHEMA)])
 
 

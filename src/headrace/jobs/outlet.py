@@ -17,7 +17,7 @@ from headrace.messages.headers import (
     DeadLetter,
     cloud_event,
 )
-from headrace.messages.segments import SegmentMember, encode_segment
+from headrace.messages.segments import SegmentMember, encode_segment, segment_key
 
 
 @lru_cache(maxsize=1)
@@ -63,6 +63,10 @@ class MembershipSender:
             value=encode_segment(member),
             headers=cloud_event(TYPE_SEGMENTS, identity),
         )
+
+    def no_segment(self, segment: str, user: str) -> None:
+        """Nothing more of one user and segment."""
+        self.producer.send(self.segments, key=segment_key(segment, user).encode(), value=None)
 
     def flush(self) -> None:
         """Wait for the broker."""

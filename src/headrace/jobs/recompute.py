@@ -12,12 +12,14 @@ from headrace.messages.control import Corrections
 from headrace.plan.build import SegmentVersion, batch_plan
 from headrace.plan.model import Plan
 from headrace.settings import Settings
+from headrace.settings.keys import tombstone_key
 from headrace.spark.corrections import ask
 from headrace.spark.evaluations import keep_members
 from headrace.spark.recompute import Audit, Memberships, Parity
 from headrace.spark.session import open_session
 from headrace.spark.start import newest_batch
 from headrace.spark.tables import Lake
+from headrace.spark.tombstones import Tombstones
 from headrace.store import Store
 
 
@@ -40,12 +42,19 @@ def run(
     spark = open_session("headrace-recompute")
     lake = Lake(settings.tables_root)
     newest = newest_batch(spark, lake)
+    tombstones = Tombstones.needed(spark, lake, tombstone_key(settings), n=newest.header.n)
     active = _Active(newest.plan, *_beside(settings, newest.plan)).only(segments)
     sizes: Mapping[str, int] = {}
     if asked is not None or output is not None or keep:
         instant = newest.header.now if asked is None else asked
         members = Memberships(
-            spark, lake, newest.header, instant, (active.stream, active.batch), active.statements
+            spark,
+            lake,
+            newest.header,
+            instant,
+            (active.stream, active.batch),
+            active.statements,
+            tombstones,
         )
         if output is not None:
             members.write(output)
@@ -58,7 +67,7 @@ def run(
             _report_sizes(sizes)
             print(f"{sum(sizes.values())} memberships at {format_instant(asked)}")
             return 0
-    audit = Audit(spark, lake, newest)
+    audit = Audit(spark, lake, newest, tombstones)
     parity = audit.parity(segments)
     _report_sizes({**parity.sizes, **sizes})
     _report_parity(parity, active)

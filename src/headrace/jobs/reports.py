@@ -11,6 +11,7 @@ from headrace.clock import SECOND
 from headrace.errors import OperatorError
 from headrace.jobs.backfills import BackfillRow
 from headrace.jobs.outlet import Markers
+from headrace.jobs.removals import Receipts
 from headrace.jobs.target import JOB
 from headrace.messages.memberships import heartbeat_marker
 from headrace.metrics import Metrics
@@ -34,6 +35,7 @@ class Reporter:
     store: Store
     markers: Markers
     backfill: BackfillRow
+    receipts: Receipts
     most_events: int
     watch: Watch | None = None
     metrics: Metrics = field(default_factory=Metrics)
@@ -65,6 +67,7 @@ class Reporter:
                 self._executing = header.plan
             self.store.heartbeat(JOB, details)
             self.backfill.follow(done)
+            self.receipts.follow(done.erased)
         except OperatorError as error:
             log.warning("postgres is away, progress is not recorded", error=str(error))
         if self.watch is not None:

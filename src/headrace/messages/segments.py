@@ -22,7 +22,12 @@ class SegmentMember:
     @property
     def key(self) -> str:
         """The message's key: compaction keeps the last per key."""
-        return f"{self.segment}/{self.user}"
+        return segment_key(self.segment, self.user)
+
+
+def segment_key(segment: str, user: str) -> str:
+    """The key of everything about ``user`` and ``segment``."""
+    return f"{segment}/{user}"
 
 
 def encode_segment(message: SegmentMember) -> bytes:

@@ -81,7 +81,7 @@ TOPICS: tuple[Topic, ...] = (
         retention_ms=FOREVER,
         compacted=True,
         key="segment/user",
-        description="The latest membership of each user in each segment.",
+        description="The latest membership of each user in each segment; empty once forgotten.",
     ),
     Topic(
         # One partition: commands are read in the order they were given.

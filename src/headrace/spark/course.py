@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from headrace.plan.model import Plan
 from headrace.spark.dues import Dues
+from headrace.spark.erased import Erased
+from headrace.spark.erasure import Rounds
 from headrace.spark.handover import Backfill
 from headrace.spark.header import Correction, Header
 from headrace.spark.identities import Known
@@ -30,6 +32,8 @@ class Report:
     built: float | None = None
     # More users are due than the batch took.
     is_behind: bool = False
+    # The newest round of removal that has ended.
+    erased: Erased | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class Course:
     appends: int = 0
     bucket: int = 0
     backfill: Backfill | None = None
+    # Of the physical removal of forgotten users.
+    rounds: Rounds = field(default_factory=Rounds)
     # What recomputes have asked for and no batch has carried out.
     corrections: list[Correction] = field(default_factory=list)
     ends: TopicOffsets = field(default_factory=dict)

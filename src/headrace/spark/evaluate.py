@@ -23,6 +23,7 @@ from headrace.plan.model import Plan
 from headrace.spark.fold import by_group
 from headrace.spark.intake import parsed
 from headrace.spark.statements import MEMBER, statement_members
+from headrace.spark.tombstones import Tombstones
 
 # One group of this many facts keeps the kernel's arrays in the processor's caches.
 FACTS_PER_GROUP = 100_000
@@ -70,13 +71,18 @@ def evaluate_lines(
 
 
 def evaluate_facts(
-    facts: DataFrame, *, plan: Plan, at: int, statements: Mapping[str, str] | None = None
+    facts: DataFrame,
+    *,
+    plan: Plan,
+    at: int,
+    statements: Mapping[str, str] | None = None,
+    tombstones: Tombstones | None = None,
 ) -> DataFrame:
     """Accepted rows of ``events`` up to ``at``, no repeats -> memberships (segment, user_id).
 
-    ``statements`` are segments in SQL beside the plan, by id.
+    ``statements`` are segments in SQL beside the plan, by id; ``tombstones`` as for `identified`.
     """
-    rows = identified(facts, at=at).where(F.col("type") != FORGOTTEN)
+    rows = identified(facts, at=at, tombstones=tombstones).where(F.col("type") != FORGOTTEN)
     if not statements:
         return plan_members(rows, plan=plan, at=at, facts=facts.count())
     rows = rows.persist()
@@ -134,10 +140,18 @@ def distinct(accepted: DataFrame) -> DataFrame:
     return first.unionByName(accepted.where("event_id IS NULL OR type = 'alias'"))
 
 
-def identified(facts: DataFrame, *, at: int) -> DataFrame:
-    """Facts under the canonical ids of ``at``; those forgotten are of type FORGOTTEN."""
-    links = facts.where(F.col("type").isin(*LINKS))
-    identities = resolve(links_of(links.toArrow()), at=at)
+def identified(facts: DataFrame, *, at: int, tombstones: Tombstones | None = None) -> DataFrame:
+    """Facts under the canonical ids of ``at``; those forgotten are of type FORGOTTEN.
+
+    ``tombstones`` say who is where the joins and deletions of the forgotten are gone from the
+    facts. By them the forgotten stay so at any ``at``.
+    """
+    links = links_of(facts.where(F.col("type").isin(*LINKS)).toArrow())
+    if tombstones is not None:
+        links += tombstones.deletions(facts.sparkSession, links)
+        sent = facts.withColumn("sent_id", F.col("user_id"))
+        facts = tombstones.marked(sent, F.col("n") > tombstones.erased)
+    identities = resolve(links, at=at)
 
     def identify(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

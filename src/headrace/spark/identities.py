@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from headrace.engine.families import ANEW, Regrouping, regroup
-from headrace.engine.identity import FORGOTTEN, LINKS, links_of
+from headrace.engine.erasure import own_deletion
+from headrace.engine.families import ANEW, FAMILY_SCHEMA, Regrouping, regroup
+from headrace.engine.identity import LINKS, links_of
 from headrace.engine.state import EVENTS_SCHEMA, GONE
-from headrace.errors import OperatorError
 from headrace.spark.commits import Commit, append
-from headrace.spark.files import names, read_text, write_text
+from headrace.spark.files import names
 from headrace.spark.header import Header
 from headrace.spark.tables import Lake, newest_rows
+from headrace.spark.tombstones import Tombstones, hmac
 
 LINK_COLUMNS = ("ts", "type", "user_id", "properties")
-BLOCK = 64  # bytes of SHA-256's blocks, RFC 2104
 
 
 @dataclass(slots=True)
@@ -42,15 +41,23 @@ class Known:
     @staticmethod
     def of(spark: SparkSession, lake: Lake) -> Known:
         """What the tables say."""
-        # By its files, not by its log: entries older than a week are cleaned away.
-        if not any(name.endswith(".parquet") for name in names(spark, lake.path("identities"))):
-            return Known(any_joined=False, due=None, forgotten_until=None)
-        about = lake.read(spark, "identities").agg(
-            F.count("user_id").alias("ids"), F.min("due").alias("due")
-        )
-        row = about.collect()[0]
-        until = lake.read(spark, "tombstones").agg(F.max("until").alias("until")).collect()[0][0]
-        return Known(row["ids"] > 0, row["due"], until)
+        known = Known(any_joined=False, due=None, forgotten_until=None)
+        if _has_files(spark, lake, "identities"):
+            about = lake.read(spark, "identities").agg(
+                F.count("user_id").alias("ids"), F.min("due").alias("due")
+            )
+            row = about.collect()[0]
+            known.any_joined, known.due = row["ids"] > 0, row["due"]
+        # Of ids that are gone from the one table the other still knows.
+        if _has_files(spark, lake, "tombstones"):
+            until = lake.read(spark, "tombstones").agg(F.max("until"))
+            known.forgotten_until = until.collect()[0][0]
+        return known
+
+
+def _has_files(spark: SparkSession, lake: Lake, table: str) -> bool:
+    # Not by the log: entries older than a week are cleaned away.
+    return any(name.endswith(".parquet") for name in names(spark, lake.path(table)))
 
 
 def _chosen(instants: Iterable[int | None], choose: Callable[..., int]) -> int | None:
@@ -103,8 +110,13 @@ def carry_out(
     touched = rows.join(F.broadcast(named), "user_id").select("family")
     if is_due:
         touched = touched.union(rows.where(F.col("due") <= header.now).select("family"))
-    families = rows.join(touched.distinct(), "family", "left_semi").drop("n", "at")
-    change = regroup(families.toArrow(), facts, now=header.now)
+    families = rows.join(touched.distinct(), "family", "left_semi")
+    standing = families.select(*FAMILY_SCHEMA.names).toArrow().cast(FAMILY_SCHEMA)
+    if known.forgotten_until is not None:
+        ids.difference_update(standing["user_id"].to_pylist())
+        erased = _erased(spark, ids, Tombstones(lake, secret, before=header.n))
+        standing = pa.concat_tables([standing, erased])
+    change = regroup(standing, facts, now=header.now)
     if len(change.rows):
         judged = _dated(spark.createDataFrame(change.rows), header)
         append(judged, lake.path("identities"), header)
@@ -138,46 +150,16 @@ def identified(
         ]
         facts = facts.join(joined, "sent_id", "left").select(*columns)
     if known.forgotten_until is not None:
-        # Only what is old enough to be forgotten is worth a hash.
         old = F.col("ts") <= known.forgotten_until
-        keyed = facts.withColumn("key", F.when(old, hmac("sent_id", secret)))
-        newest = (
-            lake.read(spark, "tombstones").groupBy("key").agg(F.max_by("until", "n").alias("until"))
-        )
-        kept = F.col("until").isNull() | (F.col("ts") > F.col("until"))
-        columns = [
-            F.when(kept, F.col(name)).otherwise(FORGOTTEN).alias(name)
-            if name == "type"
-            else F.col(name)
-            for name in facts.columns
-        ]
-        facts = keyed.join(newest, "key", "left").select(*columns)
+        facts = Tombstones(lake, secret).marked(facts, old)
     return facts
 
 
-def check_key(spark: SparkSession, lake: Lake, secret: str) -> None:
-    """Remember which key tombstones are made with; raises OperatorError for another one."""
-    path = lake.path("_tombstones.key")
-    found, known = read_text(spark, path), sha256(f"headrace\0{secret}".encode()).hexdigest()
-    if found is None:
-        write_text(spark, path, known)
-    elif found.strip() != known:
-        raise OperatorError(
-            "setting 'tombstone_key' is not the key that the tombstones under "
-            f"{lake.root} were made with: forgotten users would come back",
-            code="HR916",
-        )
-
-
-def hmac(column: str, secret: str) -> Column:
-    """HMAC-SHA256 of a text column in hex, as RFC 2104 builds it from SHA-256."""
-    key = secret.encode()
-    if len(key) > BLOCK:
-        key = sha256(key).digest()
-    key = key.ljust(BLOCK, b"\0")
-    inner, outer = (bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C))
-    digest = F.sha2(F.concat(F.lit(inner), F.encode(column, "utf-8")), 256)
-    return F.sha2(F.concat(F.lit(outer), F.unhex(digest)), 256)
+def _erased(spark: SparkSession, ids: set[str], tombstones: Tombstones) -> pa.Table:
+    """Rows (FAMILY_SCHEMA) of those of ``ids`` that only tombstones know any more."""
+    found = tombstones.instants(spark, ids) if ids else {}
+    rows = [own_deletion(user, until) for user, until in sorted(found.items())]
+    return pa.Table.from_pylist(rows, FAMILY_SCHEMA)
 
 
 def moved_rows(spark: SparkSession, profiles: DataFrame, change: Regrouping) -> DataFrame:

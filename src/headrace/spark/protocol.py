@@ -31,7 +31,7 @@ from headrace.spark.header import GENERATION, Handover, Header, Preparation
 from headrace.spark.identities import Known, arrived_links, carry_out, no_links
 from headrace.spark.intake import append_events
 from headrace.spark.offsets import PlannedBatch
-from headrace.spark.publish import Counts, count_batch, publish
+from headrace.spark.publish import Counts, count_batch, publish, publish_forgotten
 from headrace.spark.session import bind_transaction
 from headrace.spark.upkeep import compact_bucket, merge_small_files, vacuum_tables
 
@@ -71,9 +71,13 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
         publish(spark, lake, counts, around.outlet, parsed, folded)
         if header.handover is not None:
             _publish_activation(header, plan, around)
+        if regrouped is not None and regrouped.forgotten:
+            publish_forgotten(spark, lake, regrouped.forgotten, around.outlet)
         reach("after-publish")
         clock.lap("publish")
         _keep_up(spark, course, folded, plan, around)
+    if course.known is not None and course.known.forgotten_until is not None:
+        course.rounds.after_batch(spark, lake, header, plan.job, around.tombstone_key)
     course.newest, course.replay, course.ends = header, None, planned.ends
     _remember_due(course, counts, header, around, spark)
     clock.lap("upkeep")
@@ -81,7 +85,19 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
     corrected = regrouped.corrected if regrouped else 0
     built = course.backfill.share if course.backfill else None
     behind = _dues(course).is_behind
-    around.report(Report(header, counts, size, clock.seconds, pending, corrected, built, behind))
+    around.report(
+        Report(
+            header,
+            counts,
+            size,
+            clock.seconds,
+            pending,
+            corrected,
+            built,
+            behind,
+            course.rounds.ended,
+        )
+    )
 
 
 def executed_plan(header: Header, around: Surroundings) -> Plan:
@@ -314,7 +330,8 @@ def _keep_up(
                 horizon_ms=plan.job.horizon_ms,
             )
         course.appended, course.appends = 0, 0
-    if course.batches % MERGE_EVERY == 0:
+    # Both rewrite the same files: one at a time.
+    if course.batches % MERGE_EVERY == 0 and course.rounds.under_way is None:
         for name in ("events", "transitions", "quarantine", "identities", "tombstones"):
             merge_small_files(spark, lake, name)
     if course.batches % VACUUM_EVERY == 0:

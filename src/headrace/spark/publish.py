@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
+from headrace.clock import Instant
 from headrace.failpoints import reach
 from headrace.messages.segments import SegmentMember
 from headrace.spark.commits import Commit, append
@@ -38,6 +39,9 @@ class Sender(Protocol):
 
     def segment(self, member: SegmentMember, identity: str) -> None:
         """The latest of one user and segment, from the transition of that id."""
+
+    def no_segment(self, segment: str, user: str) -> None:
+        """Nothing more of one user and segment: compaction may take the key away."""
 
     def flush(self) -> None:
         """Wait until the broker has everything."""
@@ -131,6 +135,28 @@ def _publish_changes(
     tasks = 1 if counts.messages < ONE_TASK else 2
     moved = changed.select("changes").coalesce(tasks).mapInArrow(send_and_list, TRANSITIONS)
     append(moved, lake.path("transitions"), folded.header)
+
+
+def publish_forgotten(
+    spark: SparkSession, lake: Lake, forgotten: Mapping[str, Instant | None], outlet: Outlet
+) -> None:
+    """Take back what segments.v1 holds of users of ``forgotten`` and segments they are not in.
+
+    Every segment they ever were in is looked up: a compacted topic would name them for ever.
+    """
+    users = pa.array([user for user, until in forgotten.items() if until is not None], pa.string())
+    named = F.broadcast(spark.createDataFrame(pa.table({"user_id": users})))
+    moved = lake.read(spark, "transitions").join(named, "user_id")
+    last = moved.groupBy("user_id", "segment").agg(F.max_by("change", "n").alias("change"))
+    open_sender = outlet.open_sender
+
+    def send(rows: Iterator[Row]) -> None:
+        sender = open_sender()
+        for row in rows:
+            sender.no_segment(row["segment"], row["user_id"])
+        sender.flush()
+
+    last.where("change = 'exit'").coalesce(1).foreachPartition(send)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -27,6 +27,7 @@ from headrace.spark.header import Header
 from headrace.spark.start import Newest
 from headrace.spark.statements import MEMBER
 from headrace.spark.tables import Lake
+from headrace.spark.tombstones import Tombstones
 
 USERS_PER_GROUP = 20_000
 FINDING = "side string, segment string, user_id string, count bigint"
@@ -56,18 +57,20 @@ def recomputed(
     header: Header,
     at: int,
     statements: Mapping[str, str] | None = None,
+    tombstones: Tombstones | None = None,
 ) -> DataFrame:
     """Memberships (segment, user_id) at ``at`` from the stored events up to batch ``header.n``,
     under the identities that the stream knew then.
 
-    ``statements`` are segments in SQL beside the plan, by id.
+    ``statements`` are segments in SQL beside the plan, by id; ``tombstones`` the `needed` ones.
     """
     if not statements:
         events = _stored(spark, lake, header)
-        return plan_members(identified(events, at=at), plan=plan, at=at, facts=events.count())
+        facts = identified(events, at=at, tombstones=tombstones)
+        return plan_members(facts, plan=plan, at=at, facts=events.count())
     facts = lake.facts(spark, horizon_ms=plan.job.horizon_ms)
     known = facts.where(_carried_out(header) & (F.col("ts") <= at))
-    return evaluate_facts(known, plan=plan, at=at, statements=statements)
+    return evaluate_facts(known, plan=plan, at=at, statements=statements, tombstones=tombstones)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Memberships:
     at: int
     plans: tuple[Plan, Plan]
     statements: Mapping[str, str]
+    tombstones: Tombstones | None = None
 
     def sizes(self) -> dict[str, int]:
         """Members by segment."""
@@ -95,13 +99,17 @@ class Memberships:
     def rows(self) -> DataFrame:
         """The memberships (segment, user_id)."""
         stream, batch = self.plans
-        spark, lake, header, at = self.spark, self.lake, self.header, self.at
-        members = recomputed(spark, lake, plan=stream, header=header, at=at)
+        evaluate = partial(
+            recomputed,
+            self.spark,
+            self.lake,
+            header=self.header,
+            at=self.at,
+            tombstones=self.tombstones,
+        )
+        members = evaluate(plan=stream)
         if batch.programs or self.statements:
-            beside = recomputed(
-                spark, lake, plan=batch, header=header, at=at, statements=self.statements
-            )
-            members = members.unionByName(beside)
+            members = members.unionByName(evaluate(plan=batch, statements=self.statements))
         return members.persist()
 
 
@@ -115,6 +123,7 @@ class Audit:
     spark: SparkSession
     lake: Lake
     newest: Newest
+    tombstones: Tombstones | None = None
 
     def parity(self, segments: Sequence[str] = (), *, shown: int = 20) -> Parity:
         """Both sides counted; only memberships of ``segments``, if any are named."""
@@ -143,7 +152,7 @@ class Audit:
         """What `engine.parity.audited` found in each group of users."""
         plan, header = self.newest.plan, self.newest.header
         events = _stored(self.spark, self.lake, header)
-        facts = identified(events, at=header.now).select(FACT_COLUMNS)
+        facts = identified(events, at=header.now, tombstones=self.tombstones)
         state = self.lake.read(self.spark, "profiles", version=self.newest.version)
         state = state.where(F.col("n") <= header.n).select(STATE_INPUT).drop("ids")
 
@@ -151,7 +160,9 @@ class Audit:
             return audited(stood, happened, plan=plan, now=header.now)
 
         groups = max(1, -(-events.count() // FACTS_PER_GROUP))
-        return brought_together(state, facts, groups, audit_group, FINDING).persist()
+        return brought_together(
+            state, facts.select(FACT_COLUMNS), groups, audit_group, FINDING
+        ).persist()
 
     def wrong_users(self) -> DataFrame:
         """The users (user_id) whose state is not what the facts make it."""

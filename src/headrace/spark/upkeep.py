@@ -23,16 +23,27 @@ COMPACTION_TASKS = 2
 
 
 def compact_bucket(
-    spark: SparkSession, lake: Lake, *, bucket: int, now: int, horizon_ms: int
+    spark: SparkSession,
+    lake: Lake,
+    *,
+    bucket: int,
+    now: int,
+    horizon_ms: int,
+    gone_until: int = -1,
 ) -> None:
-    """Merge each user's rows of ``bucket`` into one: newest state, all live event ids."""
+    """Merge each user's rows of ``bucket`` into one: newest state, all live event ids.
+
+    Of users who were gone after a batch up to ``gone_until`` nothing stays.
+    """
 
     def compact_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         parts = list(batches)
         if not parts:
             return
         reach("mid-compaction")
-        rows = compact(pa.Table.from_batches(parts), now=now, horizon_ms=horizon_ms)
+        rows = compact(
+            pa.Table.from_batches(parts), now=now, horizon_ms=horizon_ms, gone_until=gone_until
+        )
         yield from rows.select(STATE_COLUMNS).to_batches()
 
     session = plain_session(spark)

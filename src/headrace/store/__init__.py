@@ -9,6 +9,7 @@ from headrace.store.leases import Lease
 from headrace.store.outcome import Applied, Drafted
 from headrace.store.plans import Execution, StoredPlan
 from headrace.store.progress import Kind, Progress
+from headrace.store.receipts import Receipt
 from headrace.store.store import Store
 from headrace.store.versions import Created, StoredVersion
 
@@ -18,11 +19,12 @@ __all__ = [
     "Drafted",
     "Edition",
     "Execution",
+    "History",
     "Hold",
     "Kind",
-    "History",
     "Lease",
     "Progress",
+    "Receipt",
     "Store",
     "StoreDown",
     "StoredPlan",

@@ -9,7 +9,17 @@ from typing import Any
 
 from headrace.rules.catalog import Catalog
 from headrace.rules.source import Rules
-from headrace.store import audit, catalogs, holds, leases, migrate, plans, progress, versions
+from headrace.store import (
+    audit,
+    catalogs,
+    holds,
+    leases,
+    migrate,
+    plans,
+    progress,
+    receipts,
+    versions,
+)
 from headrace.store.audit import Verdict
 from headrace.store.connection import DEFAULT_SCHEMA, Database
 from headrace.store.edition import Edition
@@ -19,6 +29,7 @@ from headrace.store.leases import Lease
 from headrace.store.outcome import Applied
 from headrace.store.plans import Execution, StoredPlan
 from headrace.store.progress import Kind, Progress, State
+from headrace.store.receipts import Receipt
 from headrace.store.registry import PostgresRegistry
 from headrace.store.versions import StoredVersion
 
@@ -220,6 +231,28 @@ class Store:
         """The segments whose outputs are held, by id."""
         with self._database.begin() as connection:
             return holds.open_holds(connection)
+
+    # Receipts
+
+    def ask_to_forget(self, receipt: Receipt) -> Receipt:
+        """Keep a new receipt; of an id whose request is still open, the one there is."""
+        with self._database.begin() as connection:
+            return receipts.ask(connection, receipt)
+
+    def keep_receipt(self, receipt: Receipt) -> None:
+        """Let the receipt of that id say how far it has come."""
+        with self._database.begin() as connection:
+            receipts.keep(connection, receipt)
+
+    def receipt(self, receipt_id: str) -> Receipt | None:
+        """The receipt of that id."""
+        with self._database.begin() as connection:
+            return receipts.find(connection, receipt_id)
+
+    def unfinished_receipts(self) -> list[Receipt]:
+        """Those carried out online and not yet removed physically, the oldest first."""
+        with self._database.begin() as connection:
+            return receipts.unfinished(connection)
 
     # Audit
 

@@ -126,6 +126,22 @@ holds = Table(
     Column("released_by", Text),
 )
 
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    # Milliseconds: what the signature covers, to the digit.
+    Column("forgotten_until", BigInteger, nullable=False),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("remove_by", BigInteger, nullable=False),
+    Column("carried_out_at", BigInteger),
+    Column("n", BigInteger),
+    Column("erased_at", BigInteger),
+    Column("removed_at", BigInteger),
+    Column("signature", Text, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,
