@@ -21,10 +21,12 @@ from headrace.rules.printer import print_condition
 from headrace.rules.reference import Leaf, explain_user
 from headrace.rules.yaml import parse_catalog, parse_segment
 from headrace.settings import Settings
+from headrace.settings.keys import tombstone_key
 from headrace.spark.preview import Moves, facts_as_lines, moves
 from headrace.spark.session import open_session
 from headrace.spark.start import newest_batch
 from headrace.spark.tables import Lake
+from headrace.spark.tombstones import Tombstones
 from headrace.store import Store
 
 SHOWN = 3
@@ -41,7 +43,8 @@ def run(settings: Settings, *, wanted: str, output: str) -> None:
     spark = open_session("headrace-preview")
     lake = Lake(settings.tables_root)
     newest = newest_batch(spark, lake)
-    found = moves(spark, lake, newest, target, shown=SHOWN)
+    tombstones = Tombstones.needed(spark, lake, tombstone_key(settings), n=newest.header.n)
+    found = moves(spark, lake, newest, target, shown=SHOWN, tombstones=tombstones)
     took = time.monotonic() - began
     people = {user for one in found for user in (*one.entering, *one.leaving)}
     lines = facts_as_lines(spark, lake, newest, sorted(people)) if people else []

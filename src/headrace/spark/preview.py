@@ -18,6 +18,7 @@ from headrace.spark.evaluate import state_members
 from headrace.spark.recompute import recomputed
 from headrace.spark.start import Newest
 from headrace.spark.tables import Lake, newest_rows
+from headrace.spark.tombstones import Tombstones
 
 Way = Literal["enter", "leave"]
 
@@ -36,9 +37,18 @@ class Moves:
 
 
 def moves(
-    spark: SparkSession, lake: Lake, newest: Newest, target: Plan, *, shown: int
+    spark: SparkSession,
+    lake: Lake,
+    newest: Newest,
+    target: Plan,
+    *,
+    shown: int,
+    tombstones: Tombstones | None,
 ) -> list[Moves]:
-    """The segments that ``target`` touches, as of the newest batch; ``shown`` users each way."""
+    """The segments that ``target`` touches, as of the newest batch; ``shown`` users each way.
+
+    ``tombstones`` are the `needed` ones.
+    """
     touched = _touched(newest.plan, target)
     if not touched:
         return []
@@ -46,7 +56,9 @@ def moves(
     held = state_members(latest, plan=newest.plan).where(F.col("segment").isin(*touched))
     plan = replace(target, programs=tuple(p for p in target.programs if p.segment in touched))
     header = newest.header
-    wanted = recomputed(spark, lake, plan=plan, header=header, at=header.now)
+    wanted = recomputed(
+        spark, lake, plan=plan, header=header, at=header.now, tombstones=tombstones
+    )
     both = held.withColumn("now", F.lit(1)).join(
         wanted.withColumn("then", F.lit(1)), ["segment", "user_id"], "full_outer"
     )
