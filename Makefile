@@ -43,6 +43,7 @@ KILLS ?= 100
 
 chaos: setup ## Everything dies at random places while rules change (KILLS=100, SEED=); docs/reliability.md
 	.venv/bin/pytest -q tests/chaos/mutations.py
+	.venv/bin/python tests/chaos/stops.py --stops $(KILLS) --seed $(SEED)
 	.venv/bin/python tests/chaos/storm.py --kills $(KILLS) --seed $(SEED) --write docs/reliability.md
 
 format: setup ## Rewrite the code as ruff likes it

@@ -116,8 +116,9 @@ def wrongs(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> list[str]
     deployment.run()
     shutil.rmtree(deployment.settings.checkpoint_root)
     shutil.copytree(saved, deployment.settings.checkpoint_root)
-    deployment.send([])
-    until = time.monotonic() + 8
+    now = time.time_ns() // 1_000_000
+    deployment.send([m.value for m in shop.live(40, now) if m.kind == "event"])
+    until = time.monotonic() + 30
     deployment.run(lambda report: time.monotonic() > until)
     return _told(deployment)
 
@@ -139,6 +140,8 @@ def _told(deployment: Deployment) -> list[str]:
     found = []
     if deployment.members() != deployment.expected():
         found.append("members are not the oracle's")
+    if deployment.lake.read(deployment.spark, "events").count() < deployment.sent:
+        found.append("events are missing")
     for table, key in (("transitions", ["id"]), ("events", ["topic", "partition", "offset"])):
         rows = deployment.lake.read(deployment.spark, table)
         if rows.count() != rows.select(*key).distinct().count():
