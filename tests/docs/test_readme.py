@@ -99,9 +99,11 @@ def test_the_commands_work(project, block):
 # What a reader is promised to see.
 EXPECTED = {
     "catalog infer": r"order:\n\s+properties: \{total: \{type: decimal\}\}",
+    "headrace status": r"(?m)^stream +idle .*headrace apply",
     "headrace validate": r"26 segments, no errors",
     "--engine spark": r"(?s)^(segment,user_id\n.*big_spenders,ann\n.*)\1\1$",
     "--explain ann": r"ann is in big_spenders",
+    "headrace versions": r"(?m)^1\s+retired.*\n2\s+active.*one more week$",
     "/v1/segments/big_ticket/members": r"ann",
     "recompute_segments.py": r"(?m)^0 differences in",
     "headrace forget": r"(?m)^genuine +true$",

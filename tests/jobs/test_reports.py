@@ -156,3 +156,7 @@ def test_only_a_batch_that_left_nothing_behind_makes_answers_fresh(
     stage = Stage(store)
     stage.batch(1, events=events, is_behind=is_behind)
     assert stage.beats == [1] * beats
+    stage.batch(2, events=1_000)
+    assert stage.beats == [1] * beats
+    stage.batch(3)
+    assert stage.beats == [1] * beats + [3]

@@ -16,7 +16,7 @@ from headrace.cache.model import (
     Users,
     UserState,
 )
-from headrace.serving.ports import Definition, Definitions
+from headrace.serving.ports import Building, Definition, Definitions
 
 AS_OF = 1_768_212_000_250  # 2026-01-12T10:00:00.250Z
 
@@ -84,9 +84,10 @@ class FakeSegments:
     """Definitions as given, or ``trouble``."""
 
     rows: list[Definition] = field(default_factory=list)
+    building: dict[str, Building] = field(default_factory=dict)
     trouble: Exception | None = None
 
     async def definitions(self) -> Definitions:
         if self.trouble is not None:
             raise self.trouble
-        return Definitions({row.segment: row for row in self.rows}, AS_OF)
+        return Definitions({row.segment: row for row in self.rows}, AS_OF, self.building)

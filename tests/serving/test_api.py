@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from headrace.cache.model import CacheDown, Incomplete, LoaderStatus
 from headrace.errors import OperatorError
 from headrace.serving.app import create_app, openapi_text
-from headrace.serving.ports import Definition
+from headrace.serving.ports import Building, Definition
 from serving.fakes import AS_OF, FakeMemberships, FakeSegments
 
 OPENAPI = Path(__file__).parents[2] / "serving" / "openapi.json"
@@ -63,6 +63,7 @@ def test_segments_of_a_user(client: TestClient) -> None:
         "user_id": "bob",
         "canonical_id": "bob",
         "as_of": THEN,
+        "stale": False,
         "segments": [{"segment": "big", "version": 1, "entered_at": "2026-01-12T09:59:59Z"}],
     }
     assert client.get("/v1/users/idle/segments").json()["segments"] == []
@@ -104,6 +105,88 @@ def test_a_segment_that_only_the_cache_knows_is_retiring(
     assert body["state"] == "retiring" and body["definition"] is None
 
 
+def test_a_segment_that_is_built_says_how_far_it_is(
+    client: TestClient, segments: FakeSegments
+) -> None:
+    segments.building = {"vip": Building(2, 63), "soon": Building(7, 40), "big": Building(1, 100)}
+    rows = client.get("/v1/segments").json()["segments"]
+    progress = {row["id"]: row["progress"] for row in rows}
+    assert progress == {"big": None, "vip": 63, "soon": 0}, "version 7 of soon is another"
+    assert client.get("/v1/segments/vip").json()["progress"] == 63
+
+
+ASKED = [
+    ("GET", "/v1/segments"),
+    ("GET", "/v1/segments/big"),
+    ("GET", "/v1/segments/big/members"),
+    ("GET", "/v1/users/ann"),
+    ("GET", "/v1/users/ann/segments"),
+    ("POST", "/v1/memberships:batch"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ASKED)
+@pytest.mark.parametrize(
+    ("later", "is_stale"),
+    [
+        pytest.param(0, False, id="at once"),
+        pytest.param(5_000, False, id="at the target"),
+        pytest.param(5_001, True, id="beyond the target"),
+        pytest.param(-5_001, True, id="ahead of our clock"),
+    ],
+)
+def test_old_answers_are_flagged(
+    memberships: FakeMemberships,
+    segments: FakeSegments,
+    method: str,
+    path: str,
+    later: int,
+    is_stale: bool,
+) -> None:
+    app = create_app(memberships, segments, clock=lambda: AS_OF + later, freshness_target=5_000)
+    body = {"users": ["ann"]} if method == "POST" else None
+    answer = TestClient(app).request(method, path, json=body).json()
+    assert (answer["as_of"], answer["stale"]) == (THEN, is_stale)
+
+
+def test_each_segment_is_flagged_but_those_in_batch_only(
+    memberships: FakeMemberships, segments: FakeSegments
+) -> None:
+    segments.rows.append(Definition(segment="weekly", version=1, refresh="0 3 * * 1"))
+    client = TestClient(
+        create_app(memberships, segments, clock=lambda: AS_OF + 9_000, freshness_target=5_000)
+    )
+    rows = client.get("/v1/segments").json()["segments"]
+    flags = {row["id"]: row["stale"] for row in rows}
+    assert flags == {"big": True, "soon": True, "vip": True, "weekly": None}
+    assert client.get("/v1/segments/weekly").json()["stale"] is None
+    told = client.get("/metrics").text.splitlines()
+    assert {
+        "headrace_stale_segments 3.0",
+        'headrace_segment_stale{segment="big"} 1.0',
+        'headrace_segment_stale{segment="soon"} 1.0',
+        'headrace_segment_stale{segment="vip"} 1.0',
+    } <= set(told)
+    assert not [line for line in told if "weekly" in line]
+    ready = client.get("/readyz").json()
+    assert (ready["status"], ready["stale"], ready["stale_since"]) == ("ready", True, THEN)
+    assert ready["checks"]["freshness"] == {"ok": False, "detail": f"stale since {THEN}"}
+
+
+def test_metrics_of_a_cache_that_is_away_are_not_those_of_before(
+    client: TestClient, memberships: FakeMemberships, segments: FakeSegments
+) -> None:
+    assert "headrace_stale_segments 0.0" in client.get("/metrics").text
+    memberships.trouble = CacheDown(SECRET_ADDRESS)
+    told = client.get("/metrics").text
+    assert "headrace_freshness_seconds" not in told and "headrace_segment_members" not in told
+    assert "headrace_stale_segments 3.0" in told
+    memberships.trouble = None
+    segments.rows, memberships.active = [], {"big": 1}
+    told = client.get("/metrics").text
+    assert "headrace_stale_segments 0.0" in told and "vip" not in told
+
+
 def test_members_by_pages(client: TestClient, memberships: FakeMemberships) -> None:
     everyone = sorted([f"user {n}/ü" for n in range(7)] + ["ann", "bob"])
     for user in everyone:
@@ -142,6 +225,7 @@ def test_a_batch(client: TestClient) -> None:
     body = client.post("/v1/memberships:batch", json=asked).json()
     assert body == {
         "as_of": THEN,
+        "stale": False,
         "users": [
             {"user_id": "bob", "canonical_id": "bob", "known": True, "segments": []},
             {"user_id": "ann", "canonical_id": "ann", "known": True, "segments": ["vip"]},
@@ -263,6 +347,7 @@ def test_health(client: TestClient, memberships: FakeMemberships) -> None:
     assert client.get("/startupz").json() == {"status": "started", "as_of": THEN}
     ready = client.get("/readyz").json()
     assert (ready["status"], ready["as_of"], ready["lag"]) == ("ready", THEN, 4)
+    assert (ready["stale"], ready["stale_since"]) == (False, None)
     memberships.status = LoaderStatus(state="loading", at=AS_OF - 60_000)
     assert not client.get("/readyz").json()["checks"]["loader"]["ok"]
 

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
 
 from headrace.cache.rebuild import rebuild
 from headrace.cache.writer import Writer
@@ -33,62 +25,7 @@ from headrace.rules.source import Rules
 from headrace.rules.yaml import canonical
 from headrace.settings import Settings
 from headrace.store import Store
-
-ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0
-
-
-def environment(settings: Settings, port: int) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "HEADRACE_HOME": str(settings.home),
-        "HEADRACE_NAMESPACE": settings.namespace,
-        "HEADRACE_POSTGRES_URL": settings.postgres_url.get_secret_value(),
-        "HEADRACE_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
-        "HEADRACE_REDIS_URL": settings.redis_url.get_secret_value(),
-        "HEADRACE_API_PORT": str(port),
-    }
-
-
-@contextmanager
-def process(name: str, settings: Settings, port: int = 1) -> Iterator[subprocess.Popen[bytes]]:
-    started = subprocess.Popen(
-        [sys.executable, f"jobs/{name}.py"],
-        cwd=ROOT,
-        env=environment(settings, port),
-        stderr=subprocess.PIPE,
-    )
-    try:
-        yield started
-    finally:
-        started.send_signal(signal.SIGTERM)
-        _, errors = started.communicate(timeout=PATIENCE)
-        assert started.returncode in (0, 1), errors.decode()
-        assert b"Traceback" not in errors, errors.decode()
-
-
-def get(port: int, path: str) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
-
-
-def wait_for(port: int, path: str, status: int) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    last: object = None
-    while time.monotonic() < deadline:
-        try:
-            last = get(port, path)
-            if last[0] == status:
-                return last[1]
-        except (OSError, http.client.HTTPException) as error:
-            last = error
-        time.sleep(0.05)
-    raise AssertionError(f"{path}: {last}")
+from services import PATIENCE, ROOT, environment, get, process, wait_for, wait_until_stale
 
 
 def user(name: str) -> bytes:
@@ -98,12 +35,20 @@ def user(name: str) -> bytes:
     return encode_membership(UserChanges(user=name, n=1, at=5, first_seen=True, changes=(change,)))
 
 
-def test_from_a_message_to_an_answer(settings: Settings) -> None:
+def test_from_a_message_to_an_answer_which_is_flagged_when_the_loader_stops(
+    settings: Settings,
+) -> None:
+    settings = settings.model_copy(update={"freshness_seconds": 2})
     port = choose_port()
     name = in_namespace(settings.namespace, MEMBERSHIPS)
     with KafkaPythonAdmin(settings.kafka_bootstrap) as admin:
         admin.create_topics(settings.namespace, (topic(MEMBERSHIPS),))
-    with process("serve_api", settings, port), process("load_memberships", settings):
+    # The rules were never told: what only Redis knows is flagged too.
+    Store(settings.postgres_url.get_secret_value(), settings.namespace).migrate()
+    with ExitStack() as stages:
+        stages.enter_context(process("serve_api", settings, port))
+        loader = stages.enter_context(ExitStack())
+        loader.enter_context(process("load_memberships", settings))
         wait_for(port, "/readyz", 200)
         status, body = get(port, "/v1/users/ann/segments")
         assert (status, body["code"]) == (404, "unknown-user")
@@ -118,7 +63,11 @@ def test_from_a_message_to_an_answer(settings: Settings) -> None:
         wait_for(port, "/v1/segments/big/members", 200)
         assert get(port, "/v1/segments/big/members")[1]["users"] == ["a/segments", "ann"]
         assert get(port, "/v1/users/a%2Fsegments")[1]["segments"][0]["segment"] == "big"
-        assert get(port, "/v1/users/ann/segments")[1]["as_of"]
+        answer = get(port, "/v1/users/ann/segments")[1]
+        assert answer["as_of"] and not answer["stale"]
+        loader.close()
+        wait_until_stale(port, settings.freshness_seconds)
+        assert get(port, "/v1/users/ann/segments")[1]["stale"]
 
 
 def test_segments_outlive_postgres(settings: Settings, database_url: str) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from headrace.clock import Instant
+from headrace.clock import SECOND, Instant
 from headrace.errors import HeadraceError, OperatorError
+
+# The loader speaks once a second.
+SILENT_AFTER = 15 * SECOND
 
 
 class CacheDown(OperatorError):
@@ -131,3 +134,7 @@ class LoaderStatus:
     lag: int | None = None
     detail: str = ""
     partitions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def is_silent(self, now: Instant) -> bool:
+        """Has it not spoken for so long that it is down, or hangs?"""
+        return now - self.at > SILENT_AFTER

@@ -23,7 +23,8 @@ from headrace.errors import HeadraceError, InternalError
 # Files of commands, and the commands of each. Only the file of the command at hand is imported:
 # the libraries behind all of them take seconds.
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "servers": ("up", "down", "status"),
+    "servers": ("up", "down"),
+    "status": ("status",),
     "rules": ("validate", "evaluate"),
     "testing": ("test",),
     "spelling": ("convert", "fmt"),

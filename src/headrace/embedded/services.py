@@ -53,6 +53,7 @@ class ServiceStatus:
     is_running: bool
     has_died: bool  # it was started, nobody ended it, and it is gone
     pid: int | None
+    started: float | None  # seconds since 1970
     log: str
 
 
@@ -125,6 +126,7 @@ def services_status(home: Path) -> tuple[ServiceStatus, ...]:
                 is_running=is_running,
                 has_died=record is not None and not is_running,
                 pid=record.pid if record is not None and is_running else None,
+                started=record.started if record is not None and is_running else None,
                 log=str(children.log_file(service.name)),
             )
         )

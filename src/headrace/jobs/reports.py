@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 import structlog
 
-from headrace.clock import SECOND
+from headrace.clock import SECOND, Instant
 from headrace.errors import OperatorError
 from headrace.jobs.backfills import BackfillRow
 from headrace.jobs.outlet import Markers
@@ -40,13 +40,18 @@ class Reporter:
     watch: Watch | None = None
     metrics: Metrics = field(default_factory=Metrics)
     _executing: str = field(default="", init=False)
+    # Up to when everything is published, as far as this life of the job knows.
+    _as_of: Instant | None = field(default=None, init=False)
 
     def __call__(self, done: Report) -> None:
         """Pass on one finished batch; Postgres being away costs its row, nothing else."""
         header = done.header
+        has_all = not (done.is_behind or self._is_full(done))
+        self._as_of = header.now if has_all else self._as_of
         details = {
             "n": header.n,
             "now": header.now,
+            "as_of": self._as_of,
             "plan": header.plan,
             "preparing": done.pending_plan,
             "built": done.built,
@@ -59,7 +64,7 @@ class Reporter:
         }
         log.info("batch", **details)
         self._count(done)
-        if not (done.is_behind or self._is_full(done)):
+        if has_all:
             self.markers(heartbeat_marker(header.n, header.now), str(header.n))
         try:
             if self._executing != header.plan:

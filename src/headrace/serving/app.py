@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 from fastapi import FastAPI
 
-from headrace.clock import Clock, system_clock
+from headrace.clock import SECOND, Clock, system_clock
 from headrace.metrics import Metrics
 from headrace.serving import problems
 from headrace.serving.edge import BodyLimit, Measured, RawUserPaths
+from headrace.serving.freshness import Freshness
 from headrace.serving.ports import Memberships, Segments
 from headrace.serving.problems import ProblemBody
 from headrace.serving.routes import health, segments, users
@@ -23,7 +24,8 @@ BODY_SECONDS = 10.0
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 DESCRIPTION = """\
-Who is in which segment. Every answer says `as_of` when it was true; every error is
+Who is in which segment. Every answer says `as_of` when it was true, and is flagged `stale` when
+that is longer ago than the deployment allows; every error is
 `application/problem+json` with a stable `code`. While memberships are being loaded the answer is
 503 with `Retry-After`, never a wrong "not a member".
 """
@@ -35,10 +37,14 @@ def create_app(
     *,
     metrics: Metrics | None = None,
     clock: Clock = system_clock,
+    freshness_target: int = 60 * SECOND,
     lifespan: Lifespan | None = None,
     body_limit: int = BODY_LIMIT,
 ) -> FastAPI:
-    """The API over what it is given; it opens and closes nothing itself."""
+    """The API over what it is given; it opens and closes nothing itself.
+
+    Answers older than ``freshness_target`` ms are flagged as stale.
+    """
     app = FastAPI(
         title="Headrace",
         version="1",
@@ -56,6 +62,7 @@ def create_app(
     app.state.segments = segments_
     app.state.metrics = metrics or Metrics()
     app.state.clock = clock
+    app.state.freshness = Freshness(clock, freshness_target)
     for router in (users.router, segments.router, health.router):
         app.include_router(router)
     problems.install(app)

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Depends, Path, Query, Request
 
 from headrace.clock import Clock
+from headrace.serving.freshness import Freshness
 from headrace.serving.models import checked_user_id
 from headrace.serving.ports import Memberships, Segments
 from headrace.serving.problems import Problem
@@ -31,6 +32,11 @@ async def _segments(request: Request) -> Segments:
 
 async def _clock(request: Request) -> Clock:
     found: Clock = request.app.state.clock
+    return found
+
+
+async def _freshness(request: Request) -> Freshness:
+    found: Freshness = request.app.state.freshness
     return found
 
 
@@ -79,5 +85,6 @@ async def _after(
 TheMemberships = Annotated[Memberships, Depends(_memberships)]
 TheSegments = Annotated[Segments, Depends(_segments)]
 TheClock = Annotated[Clock, Depends(_clock)]
+TheFreshness = Annotated[Freshness, Depends(_freshness)]
 AskedUser = Annotated[str, Depends(_user_id)]
 After = Annotated[str, Depends(_after)]

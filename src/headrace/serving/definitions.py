@@ -13,8 +13,8 @@ import orjson
 from headrace.cache.model import CacheDown
 from headrace.clock import Clock, round_down, system_clock
 from headrace.errors import OperatorError, RuleError
-from headrace.serving.ports import Definition, Definitions
-from headrace.store import StoredVersion
+from headrace.serving.ports import Building, Definition, Definitions
+from headrace.store import Progress, StoredVersion
 
 REFRESH_SECONDS = 2.0
 
@@ -37,9 +37,11 @@ class StoredSegments:
         active_versions: Callable[[], Sequence[StoredVersion]],
         shelf: Shelf,
         *,
+        backfills: Callable[[], Sequence[Progress]] = lambda: (),
         clock: Clock = system_clock,
     ) -> None:
         self._active_versions = active_versions
+        self._backfills = backfills
         self._shelf = shelf
         self._clock = clock
         self._latest: Definitions | None = None
@@ -61,12 +63,13 @@ class StoredSegments:
         """Ask once; keep what there is if there is no answer."""
         try:
             versions = await asyncio.to_thread(self._active_versions)
+            backfills = await asyncio.to_thread(self._backfills)
         except OperatorError as error:
             self._trouble = error
             return
         previous = self._latest
         segments = {row.segment_id: _definition(row) for row in versions}
-        self._latest = Definitions(segments, self._clock())
+        self._latest = Definitions(segments, self._clock(), _building(backfills))
         if previous is None or previous.segments != segments:
             with contextlib.suppress(CacheDown):
                 await self._shelf.keep_definitions(_packed(self._latest))
@@ -99,6 +102,16 @@ def _definition(row: StoredVersion) -> Definition:
         activated_at=None if row.activated_at is None else round_down(row.activated_at),
         **about,
     )
+
+
+def _building(backfills: Sequence[Progress]) -> dict[str, Building]:
+    """What the newest backfill builds, or has built; one that was cut short is nothing."""
+    newest = next(iter(backfills), None)
+    if newest is None or not (newest.is_alive or newest.state == "done"):
+        return {}
+    percent = int(newest.details.get("percent", 0))
+    versions: Mapping[str, int] = newest.details.get("segments", {})
+    return {segment: Building(version, percent) for segment, version in versions.items()}
 
 
 def _packed(definitions: Definitions) -> str:

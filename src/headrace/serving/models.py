@@ -26,6 +26,9 @@ def checked_user_id(text: str) -> str:
 
 UserId = Annotated[str, AfterValidator(checked_user_id)]
 AsOf = Annotated[str, Field(description="Everything published up to this instant is in here.")]
+Stale = Annotated[
+    bool, Field(description="as_of is longer ago than freshness_seconds: something stands still.")
+]
 
 
 class MembershipBody(BaseModel):
@@ -42,11 +45,14 @@ MEMBERSHIP = {"segment": "high_value", "version": 3, "entered_at": "2026-01-11T0
 class UserSegments(BaseModel):
     """The segments a user is in."""
 
-    model_config = example(user_id="ann", canonical_id="ann", as_of=AS_OF, segments=[MEMBERSHIP])
+    model_config = example(
+        user_id="ann", canonical_id="ann", as_of=AS_OF, stale=False, segments=[MEMBERSHIP]
+    )
 
     user_id: str
     canonical_id: Annotated[str, Field(description="The id that joined ids stand under.")]
     as_of: AsOf
+    stale: Stale
     segments: list[MembershipBody]
 
 
@@ -64,6 +70,7 @@ class UserBody(UserSegments):
         user_id="anon-1",
         canonical_id="ann",
         as_of=AS_OF,
+        stale=False,
         updated_at="2026-01-11T09:00:00Z",
         traits={"country": "DE"},
         measures={
@@ -88,6 +95,8 @@ SEGMENT = {
     "version": 3,
     "active_version": 2,
     "state": "building",
+    "progress": 63,
+    "stale": False,
     "size": 1284,
 }
 
@@ -107,15 +116,24 @@ class SegmentBody(BaseModel):
     version: int | None
     active_version: int | None
     state: SegmentState
+    progress: Annotated[
+        int | None,
+        Field(description="Percent of the new version's history read; null unless building."),
+    ]
+    stale: Annotated[
+        bool | None,
+        Field(description="As beside as_of; null for a batch segment, which follows its cron."),
+    ]
     size: int | None
 
 
 class SegmentList(BaseModel):
     """All segments."""
 
-    model_config = example(as_of=AS_OF, definitions_as_of=AS_OF, segments=[SEGMENT])
+    model_config = example(as_of=AS_OF, stale=False, definitions_as_of=AS_OF, segments=[SEGMENT])
 
     as_of: AsOf
+    stale: Stale
     definitions_as_of: str
     segments: list[SegmentBody]
 
@@ -148,6 +166,7 @@ class Members(BaseModel):
         segment="high_value",
         version=3,
         as_of=AS_OF,
+        stale=False,
         users=["ann", "bob"],
         next_cursor="eyJhIjoiYm9iIn0",
     )
@@ -155,6 +174,7 @@ class Members(BaseModel):
     segment: str
     version: int
     as_of: AsOf
+    stale: Stale
     users: list[str]
     next_cursor: str | None
 
@@ -185,6 +205,7 @@ class BatchAnswer(BaseModel):
 
     model_config = example(
         as_of=AS_OF,
+        stale=False,
         users=[
             {"user_id": "ann", "canonical_id": "ann", "known": True, "segments": ["high_value"]},
             {"user_id": "bob", "canonical_id": "bob", "known": False, "segments": []},
@@ -192,6 +213,7 @@ class BatchAnswer(BaseModel):
     )
 
     as_of: AsOf
+    stale: Stale
     users: list[BatchUser]
 
 
@@ -208,9 +230,12 @@ class Readiness(BaseModel):
     model_config = example(
         status="ready",
         as_of=AS_OF,
+        stale=False,
+        stale_since=None,
         lag=0,
         checks={
             "cache": {"ok": True, "detail": ""},
+            "freshness": {"ok": True, "detail": ""},
             "loader": {"ok": True, "detail": "loading"},
             "definitions": {"ok": True, "detail": ""},
         },
@@ -218,6 +243,10 @@ class Readiness(BaseModel):
 
     status: Literal["ready", "not ready"]
     as_of: str | None
+    stale: Annotated[bool | None, Field(description="null while nothing can be answered.")]
+    stale_since: Annotated[
+        str | None, Field(description="Nothing that happened since is in the answers.")
+    ]
     lag: Annotated[int | None, Field(description="Messages the loader has not applied yet.")]
     checks: dict[str, Check]
 

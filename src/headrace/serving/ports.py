@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from headrace.cache.model import LoaderStatus, NoPage, Page, Sizes, Users, UserState
@@ -47,11 +47,20 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
+class Building:
+    """The version of a segment whose history is being read, and how many percent of it are."""
+
+    version: int
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
 class Definitions:
     """All segments that should be active, by id, as their store said at ``as_of``."""
 
     segments: Mapping[str, Definition]
     as_of: Instant
+    building: Mapping[str, Building] = field(default_factory=dict)
 
 
 class Segments(Protocol):

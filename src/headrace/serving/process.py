@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from headrace.cache.reads import CachedMemberships
+from headrace.clock import SECOND
 from headrace.errors import OperatorError
 from headrace.metrics import Metrics
 from headrace.serving.app import create_app
@@ -18,12 +19,18 @@ from headrace.serving.definitions import StoredSegments
 from headrace.settings import Settings
 from headrace.store import Store
 
+STREAM = "stream"  # whose backfills these are
+
 
 def build_app(settings: Settings) -> FastAPI:
     """The API on the servers that ``settings`` name; connections open with the first request."""
     memberships = CachedMemberships(settings.redis_url.get_secret_value(), settings.namespace)
     store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
-    segments = StoredSegments(store.active_versions, memberships)
+    segments = StoredSegments(
+        store.active_versions,
+        memberships,
+        backfills=lambda: store.progress(STREAM, kind="backfill", limit=1),
+    )
 
     @contextlib.asynccontextmanager
     async def open_and_close(_: FastAPI) -> AsyncIterator[None]:
@@ -35,7 +42,13 @@ def build_app(settings: Settings) -> FastAPI:
         await memberships.close()
         store.close()
 
-    return create_app(memberships, segments, metrics=Metrics(), lifespan=open_and_close)
+    return create_app(
+        memberships,
+        segments,
+        metrics=Metrics(),
+        freshness_target=settings.freshness_seconds * SECOND,
+        lifespan=open_and_close,
+    )
 
 
 def serve(settings: Settings) -> int:

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="Address the API listens on")
     api_port: Port = Field(8_080, description="Port of the API")
+    freshness_seconds: int = Field(60, ge=1, description="Answers older than this are stale")
     tables_root: str = Field("", description="Folder or URL of the Delta tables")
     checkpoint_root: str = Field("", description="Folder or URL of the streaming checkpoints")
     cache_dir: Path = Field(default_factory=user_cache, description="Downloaded jars")

@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from headrace.cache.model import NoPage, Size
+from headrace.cache.model import NoPage, Size, Sizes
 from headrace.clock import Instant, format_instant
 from headrace.rules.model import CONTINUOUS
-from headrace.serving.asking import After, TheMemberships, TheSegments, cursor_of
+from headrace.serving.asking import After, TheFreshness, TheMemberships, TheSegments, cursor_of
 from headrace.serving.models import Members, SegmentBody, SegmentDetail, SegmentList, SegmentState
-from headrace.serving.ports import Definition
+from headrace.serving.ports import Definition, Definitions
 from headrace.serving.problems import Problem, ProblemBody, Responses
 
 router = APIRouter(tags=["segments"])
@@ -22,33 +22,37 @@ SegmentId = Annotated[str, Path(examples=["high_value"])]
 
 
 @router.get("/v1/segments")
-async def list_segments(memberships: TheMemberships, segments: TheSegments) -> SegmentList:
+async def list_segments(
+    memberships: TheMemberships, segments: TheSegments, freshness: TheFreshness
+) -> SegmentList:
     """All segments with the state and size of each."""
     sizes = await memberships.sizes()
     defined = await segments.definitions()
+    is_stale = freshness.is_stale(sizes.as_of)
     names = sorted(defined.segments.keys() | sizes.segments.keys())
     return SegmentList(
         as_of=format_instant(sizes.as_of),
+        stale=is_stale,
         definitions_as_of=format_instant(defined.as_of),
-        segments=[
-            SegmentBody(**_body(name, defined.segments.get(name), sizes.segments.get(name)))
-            for name in names
-        ],
+        segments=[SegmentBody(**_body(name, defined, sizes, is_stale)) for name in names],
     )
 
 
 @router.get("/v1/segments/{segment_id}", responses=UNKNOWN)
 async def read_segment(
-    segment_id: SegmentId, memberships: TheMemberships, segments: TheSegments
+    segment_id: SegmentId,
+    memberships: TheMemberships,
+    segments: TheSegments,
+    freshness: TheFreshness,
 ) -> SegmentDetail:
     """A segment's text, state and size."""
     sizes = await memberships.sizes()
     defined = await segments.definitions()
-    definition, size = defined.segments.get(segment_id), sizes.segments.get(segment_id)
-    if definition is None and size is None:
+    definition = defined.segments.get(segment_id)
+    if definition is None and segment_id not in sizes.segments:
         raise _unknown(segment_id)
     return SegmentDetail(
-        **_body(segment_id, definition, size),
+        **_body(segment_id, defined, sizes, freshness.is_stale(sizes.as_of)),
         as_of=format_instant(sizes.as_of),
         definitions_as_of=format_instant(defined.as_of),
         definition=definition.text if definition else None,
@@ -62,6 +66,7 @@ async def read_segment(
 async def list_members(
     segment_id: SegmentId,
     memberships: TheMemberships,
+    freshness: TheFreshness,
     after: After,
     request: Request,
     response: Response,
@@ -81,12 +86,15 @@ async def list_members(
         segment=segment_id,
         version=page.version,
         as_of=format_instant(page.as_of),
+        stale=freshness.is_stale(page.as_of),
         users=list(page.users),
         next_cursor=cursor,
     )
 
 
-def _body(name: str, definition: Definition | None, size: Size | None) -> dict[str, Any]:
+def _body(name: str, defined: Definitions, sizes: Sizes, is_stale: bool) -> dict[str, Any]:
+    definition, size = defined.segments.get(name), sizes.segments.get(name)
+    state = _state(definition, size)
     return {
         "id": name,
         "name": definition.name if definition else "",
@@ -96,7 +104,9 @@ def _body(name: str, definition: Definition | None, size: Size | None) -> dict[s
         "refresh": definition.refresh if definition else CONTINUOUS,
         "version": definition.version if definition else None,
         "active_version": size.version if size else None,
-        "state": _state(definition, size),
+        "state": state,
+        "progress": _progress(name, defined) if state == "building" else None,
+        "stale": None if state == "batch" else is_stale,
         "size": size.members if size else None,
     }
 
@@ -107,6 +117,14 @@ def _state(definition: Definition | None, size: Size | None) -> SegmentState:
     if definition.refresh != CONTINUOUS:
         return "batch" if size is None else "retiring"
     return "active" if size is not None and size.version == definition.version else "building"
+
+
+def _progress(name: str, defined: Definitions) -> int:
+    """Of the wanted version: what is being built may be another, and this one not begun."""
+    building = defined.building.get(name)
+    if building is None or building.version != defined.segments[name].version:
+        return 0
+    return building.percent
 
 
 def _unknown(segment: str) -> Problem:

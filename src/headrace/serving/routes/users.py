@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from headrace.cache.model import Membership, UserState
 from headrace.clock import format_instant
-from headrace.serving.asking import AskedUser, TheMemberships
+from headrace.serving.asking import AskedUser, TheFreshness, TheMemberships
 from headrace.serving.models import (
     BatchAnswer,
     BatchRequest,
@@ -24,7 +24,9 @@ UNKNOWN: Responses = {404: {"model": ProblemBody, "description": "Nobody has eve
 
 
 @router.get("/v1/users/{user_id}/segments", responses=UNKNOWN)
-async def read_user_segments(user: AskedUser, memberships: TheMemberships) -> UserSegments:
+async def read_user_segments(
+    user: AskedUser, memberships: TheMemberships, freshness: TheFreshness
+) -> UserSegments:
     """The segments a user is in right now; 404 for one we have never seen."""
     state, as_of = await memberships.user(user)
     known = _known(user, state)
@@ -32,12 +34,15 @@ async def read_user_segments(user: AskedUser, memberships: TheMemberships) -> Us
         user_id=user,
         canonical_id=known.id,
         as_of=format_instant(as_of),
+        stale=freshness.is_stale(as_of),
         segments=_bodies(known.memberships),
     )
 
 
 @router.get("/v1/users/{user_id}", responses=UNKNOWN)
-async def read_user(user: AskedUser, memberships: TheMemberships) -> UserBody:
+async def read_user(
+    user: AskedUser, memberships: TheMemberships, freshness: TheFreshness
+) -> UserBody:
     """A user's traits, supporting measures and segments."""
     state, as_of = await memberships.user(user)
     known = _known(user, state)
@@ -45,6 +50,7 @@ async def read_user(user: AskedUser, memberships: TheMemberships) -> UserBody:
         user_id=user,
         canonical_id=known.id,
         as_of=format_instant(as_of),
+        stale=freshness.is_stale(as_of),
         updated_at=format_instant(known.updated_at),
         traits=orjson.loads(known.traits or "{}"),
         measures={
@@ -56,12 +62,15 @@ async def read_user(user: AskedUser, memberships: TheMemberships) -> UserBody:
 
 
 @router.post("/v1/memberships:batch")
-async def read_batch(asked: BatchRequest, memberships: TheMemberships) -> BatchAnswer:
+async def read_batch(
+    asked: BatchRequest, memberships: TheMemberships, freshness: TheFreshness
+) -> BatchAnswer:
     """The segments of up to 1,000 users, all as of one instant."""
     found = await memberships.users(asked.users)
     wanted = None if asked.segments is None else set(asked.segments)
     return BatchAnswer(
         as_of=format_instant(found.as_of),
+        stale=freshness.is_stale(found.as_of),
         users=[
             BatchUser(
                 user_id=user,

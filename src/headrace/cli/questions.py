@@ -1,0 +1,177 @@
+"""What ``headrace status`` asks of every server, and what it hears."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from headrace import embedded
+from headrace.cache.model import Incomplete, LoaderStatus
+from headrace.cache.reads import CachedMemberships
+from headrace.clock import SECOND, Instant, system_clock
+from headrace.embedded import ServerStatus
+from headrace.embedded.services import ServiceStatus, services_status
+from headrace.errors import HeadraceError
+from headrace.kafka.client import KafkaDown
+from headrace.kafka.confluent import ConfluentConsumer
+from headrace.messages.topics import EVENTS, in_namespace
+from headrace.runtime import JOB
+from headrace.settings import Settings
+from headrace.store import Progress, Store
+
+T = TypeVar("T")
+KNOCK_SECONDS = 2.0
+# The API waits up to 5 s for a Redis that does not answer before it says so.
+API_SECONDS = 8.0
+LAUNCHES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nobody answered, or not what was asked: why, in a sentence."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """What Postgres holds: launches of the stream, newest first, and whatever runs beside it."""
+
+    launches: tuple[Progress, ...] = ()
+    under_way: tuple[Progress, ...] = ()
+    target: str | None = None
+    holder: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cached:
+    """What Redis holds; ``as_of`` is None while it is being filled."""
+
+    loader: LoaderStatus | None = None
+    as_of: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """Everything there is to judge by, as of ``now``.
+
+    ``ends`` are the next offsets of ``topic``, where events go; what is older than ``target`` ms
+    is stale.
+    """
+
+    now: Instant
+    target: int
+    topic: str
+    servers: tuple[ServerStatus, ...]
+    services: Mapping[str, ServiceStatus]
+    records: Records | Silence
+    ends: Mapping[int, int] | Silence
+    cached: Cached | Silence
+    ready: Mapping[str, Any] | Silence
+
+
+def ask_everybody(settings: Settings) -> Heard:
+    """Ask all at once: one that does not answer keeps nobody waiting but for itself."""
+    servers = embedded.status(settings.home, settings)
+    down = {row.name for row in servers if row.is_running is False}
+    questions: Mapping[str, tuple[str, Callable[[Settings], object]]] = {
+        "records": ("postgres", _records),
+        "ends": ("kafka", _ends),
+        "cached": ("redis", _cached),
+        "ready": ("api", _ready),
+    }
+    with ThreadPoolExecutor(len(questions)) as pool:
+        answers: dict[str, Any] = {
+            name: pool.submit(_answer, ask, settings) if server not in down else None
+            for name, (server, ask) in questions.items()
+        }
+    return Heard(
+        now=system_clock(),
+        target=settings.freshness_seconds * SECOND,
+        topic=in_namespace(settings.namespace, EVENTS),
+        servers=servers,
+        services={row.name: row for row in services_status(settings.home)},
+        **{
+            name: Silence("it does not run; `headrace up` starts it")
+            if answer is None
+            else answer.result()
+            for name, answer in answers.items()
+        },
+    )
+
+
+def _answer(ask: Callable[[Settings], T], settings: Settings) -> T | Silence:
+    try:
+        return ask(settings)
+    except HeadraceError as error:
+        return Silence(str(error))
+
+
+def _records(settings: Settings) -> Records:
+    store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
+    try:
+        return Records(
+            launches=tuple(store.progress(JOB, limit=LAUNCHES)),
+            under_way=tuple(store.under_way()),
+            target=store.target_hash(JOB),
+            holder=store.lease_holder(JOB),
+        )
+    finally:
+        store.close()
+
+
+def _ends(settings: Settings) -> dict[int, int]:
+    bootstrap = settings.kafka_bootstrap
+    if not any(map(_listens, filter(None, bootstrap.split(",")))):
+        # The client would try for as long as it is patient.
+        raise KafkaDown(bootstrap)
+    topic = in_namespace(settings.namespace, EVENTS)
+    with ConfluentConsumer(bootstrap, topic, "headrace-status") as consumer:
+        return {part: bound.end for part, bound in consumer.bounds().items()}
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.strip().rpartition(":")
+    with suppress(OSError, ValueError):
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+        return True
+    return False
+
+
+def _cached(settings: Settings) -> Cached:
+    async def read() -> Cached:
+        cache = CachedMemberships(settings.redis_url.get_secret_value(), settings.namespace)
+        try:
+            loader = await cache.loader()
+            with suppress(Incomplete):
+                return Cached(loader=loader, as_of=(await cache.users([])).as_of)
+            return Cached(loader=loader)
+        finally:
+            await cache.close()
+
+    return asyncio.run(read())
+
+
+def _ready(settings: Settings) -> Mapping[str, Any] | Silence:
+    address = f"http://{settings.api_host}:{settings.api_port}/readyz"
+    try:
+        try:
+            with urllib.request.urlopen(address, timeout=API_SECONDS) as answer:
+                told = json.load(answer)
+        except urllib.error.HTTPError as refusal:
+            told = json.load(refusal)
+    except ValueError:
+        return Silence(f"{address} answers something else: is another server there?")
+    except OSError as error:
+        return Silence(f"{address} does not answer ({getattr(error, 'reason', error)})")
+    if not isinstance(told, dict) or "checks" not in told:
+        return Silence(f"{address} answers something else: is another server there?")
+    return told
