@@ -97,8 +97,9 @@ def _runtime(heard: Heard) -> Part:
     if service.has_died:
         return died("runtime", service)
     if isinstance(records, Silence):
-        waits: State = "unknown" if service.is_running else "off"
-        return Part(name="runtime", state=waits, detail="it waits for Postgres")
+        if not service.is_running:
+            return Part(name="runtime", state="off")
+        return Part(name="runtime", state="unknown", detail="it waits for Postgres")
     if records.holder is not None:
         return Part(name="runtime", state="healthy", detail=f"lease of {records.holder}")
     if service.is_running:

@@ -90,7 +90,7 @@ def ask_everybody(settings: Settings) -> Heard:
     }
     with ThreadPoolExecutor(len(questions)) as pool:
         answers: dict[str, Any] = {
-            name: pool.submit(_answer, ask, settings) if server not in down else None
+            name: pool.submit(_answer, _not_running(server) if server in down else ask, settings)
             for name, (server, ask) in questions.items()
         }
     return Heard(
@@ -99,12 +99,7 @@ def ask_everybody(settings: Settings) -> Heard:
         topic=in_namespace(settings.namespace, EVENTS),
         servers=servers,
         services={row.name: row for row in services_status(settings.home)},
-        **{
-            name: Silence("it does not run; `headrace up` starts it")
-            if answer is None
-            else answer.result()
-            for name, answer in answers.items()
-        },
+        **{name: answer.result() for name, answer in answers.items()},
     )
 
 
@@ -113,6 +108,10 @@ def _answer(ask: Callable[[Settings], T], settings: Settings) -> T | Silence:
         return ask(settings)
     except HeadraceError as error:
         return Silence(str(error))
+
+
+def _not_running(server: str) -> Callable[[Settings], Silence]:
+    return lambda _: Silence(f"the embedded {server} does not run; `headrace up` starts it")
 
 
 def _records(settings: Settings) -> Records:

@@ -62,8 +62,6 @@ def _print_tables(invocation: Invocation, heard: Heard, parts: list[Part]) -> No
     ]
     rows += [(row.job, row.kind, row.state, _pid(row.pid), _since(row)) for row in _jobs(heard)]
     invocation.print_table(("name", "kind", "state", "pid", ""), rows)
-    if (trouble := _trouble(heard)) is not None:
-        invocation.err.print(f"headrace: {trouble}")
 
 
 def _row(part: Part) -> tuple[str, ...]:
@@ -85,7 +83,7 @@ def _as_json(heard: Heard, parts: list[Part], home: str, is_well: bool) -> dict[
         "servers": [asdict(row) for row in heard.servers],
         "processes": [asdict(row) for row in heard.services.values()],
         "jobs": [{**asdict(row), "details": dict(row.details)} for row in _jobs(heard)],
-        "trouble": _trouble(heard),
+        "trouble": heard.records.why if isinstance(heard.records, Silence) else None,
     }
 
 
@@ -107,10 +105,6 @@ def _jobs(heard: Heard) -> tuple[Progress, ...]:
     if isinstance(heard.records, Silence):
         return ()
     return heard.records.launches[:1] + heard.records.under_way
-
-
-def _trouble(heard: Heard) -> str | None:
-    return heard.records.why if isinstance(heard.records, Silence) else None
 
 
 def _running(is_running: bool | None) -> str:

@@ -35,8 +35,9 @@ def stream_part(heard: Heard) -> Part:
 def _state(heard: Heard, as_of: Instant | None, is_late: bool) -> tuple[State, str]:
     records = heard.records
     if isinstance(records, Silence):
-        state: State = "unknown" if as_of is None else "stale" if is_late else "healthy"
-        return state, "by what it has sent to Redis: Postgres is away"
+        if as_of is None:
+            return "unknown", "Postgres is away, and Redis has not heard of it"
+        return "stale" if is_late else "healthy", "by what Redis hears of it: Postgres is away"
     if records.target is None:
         return "idle", "no plan is active: `headrace apply RULES`"
     if not records.launches:
