@@ -151,6 +151,9 @@ def identified(facts: DataFrame, *, at: int, tombstones: Tombstones | None = Non
         links += tombstones.deletions(facts.sparkSession, links)
         sent = facts.withColumn("sent_id", F.col("user_id"))
         facts = tombstones.marked(sent, F.col("n") > tombstones.erased)
+    ordinary = facts.where(~F.col("type").isin(*LINKS))
+    if not links:  # everybody goes by his own id: nothing for Python to look up
+        return ordinary.withColumn("sent_id", F.col("user_id")).select(FACT_COLUMNS)
     identities = resolve(links, at=at)
 
     def identify(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -158,4 +161,4 @@ def identified(facts: DataFrame, *, at: int, tombstones: Tombstones | None = Non
             rows = apply_identities(pa.Table.from_batches([batch]), identities)
             yield from rows.select(FACT_COLUMNS).to_batches()
 
-    return facts.where(~F.col("type").isin(*LINKS)).mapInArrow(identify, FACT)
+    return ordinary.mapInArrow(identify, FACT)
