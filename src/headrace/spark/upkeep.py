@@ -6,6 +6,7 @@ Every write here uses a session without a batch's transaction id: under one, Del
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -78,6 +79,7 @@ def vacuum_tables(spark: SparkSession, lake: Lake) -> None:
     good as one: a file that is gone is gone.
     """
     session = plain_session(spark)
-    for name in TABLES:
-        if names(session, f"{lake.path(name)}/_delta_log"):
-            lake.delta(session, name).vacuum()
+    there = [name for name in TABLES if names(session, f"{lake.path(name)}/_delta_log")]
+    with ThreadPoolExecutor(max_workers=len(TABLES)) as pool:
+        # Each waits for Spark's planner more than for a core.
+        list(pool.map(lambda name: lake.delta(session, name).vacuum(), there))
