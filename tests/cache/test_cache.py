@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -140,6 +141,57 @@ def test_any_id_is_kept_apart(ask: Callable[[Ask[Any]], Any], writer: Writer) ->
     assert [state and state.id for state in found.users] == [*ids, None]
     page = ask(lambda cache: cache.members("big", after="", limit=100))
     assert set(page.users) == set(ids)
+
+
+def test_fifty_changes_of_a_rule_leave_two_entries_of_a_user(
+    ask: Callable[[Ask[Any]], Any], writer: Writer, plain: Any, namespace: str
+) -> None:
+    generation = filled(writer, [("ann", 1, 1, [("big", 1, 5)], None)], big=1)
+    key = f"{namespace}hr:{generation}:user:ann"
+    for version in range(2, 52):
+        n, enters = version, version % 2 == 1
+        step = 2 * version
+        writer.apply(
+            generation, [message("ann", n, ("big", version, enters))], [Step(0, step - 4, step - 3)]
+        )
+        marker = Activation(n=n, segments=(Activated("big", version, version - 1),))
+        writer.activate(generation, marker, Step(0, step - 3, step - 2), partitions=1)
+        assert bool(ask(lambda cache: cache.user("ann"))[0].memberships) == enters
+        assert len([name for name in plain.hkeys(key) if name.startswith("big@")]) <= 2
+    assert ask(lambda cache: cache.sizes()).segments == {"big": Size(51, 1)}
+
+
+def test_a_segment_ends_for_all_its_members_at_once_and_leaves_nothing(
+    ask: Callable[[Ask[Any]], Any], writer: Writer, plain: Any, namespace: str
+) -> None:
+    rows: list[Row] = [
+        (user, 1, 1, [("big", 2, 5), ("old", 3, 5)], None) for user in ("ann", "bob")
+    ]
+    generation = filled(writer, rows, big=2, old=4)
+
+    def members() -> set[str]:
+        found = ask(lambda cache: cache.users(["ann", "bob"])).users
+        return {user.id for user in found if "old" in {part.segment for part in user.memberships}}
+
+    exits = [
+        replace(told, changes=tuple(replace(change, ends=True) for change in told.changes))
+        for told in (message("ann", 2, ("old", 4, False)), message("bob", 2, ("old", 4, False)))
+    ]
+    writer.apply(generation, exits[:1], [Step(0, 0, 1)])
+    assert members() == {"ann", "bob"} and ask(lambda c: c.sizes()).segments["old"].members == 2
+    writer.apply(generation, exits[1:], [Step(0, 1, 2)])
+    assert members() == {"ann", "bob"}
+    writer.activate(generation, Activation(n=2, retired=("old",)), Step(0, 2, 3), partitions=1)
+    assert members() == set() and ask(lambda c: c.sizes()).segments.keys() == {"big"}
+    assert ask(lambda c: c.members("old", after="", limit=1)) == NoPage(False, 1_000)
+    writer.sweep()
+    for user in ("ann", "bob"):
+        fields = plain.hkeys(f"{namespace}hr:{generation}:user:{user}")
+        assert sorted(fields) == ["_at", "_n", "big@2"]
+    writer.apply(generation, [message("ann", 3, ("old", 5, True))], [Step(0, 3, 4)])
+    back = Activation(n=3, segments=(Activated("old", 5),))
+    writer.activate(generation, back, Step(0, 4, 5), partitions=1)
+    assert members() == {"ann"} and ask(lambda c: c.sizes()).segments["old"] == Size(5, 1)
 
 
 def test_pages(ask: Callable[[Ask[Any]], Any], writer: Writer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from headrace.kafka.client import Bounds, Record
@@ -190,7 +190,7 @@ class World:
         self.n += 1
         version = self.active.pop(segment)
         messages = [
-            self._message(user, [self._one(user, segment, version, False)])
+            self._message(user, [replace(self._one(user, segment, version, False), ends=True)])
             for user in sorted(self.members.pop(segment, set()))
         ]
         self.batch(messages, Activation(n=self.n, at=self.n, retired=(segment,)), repeat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -210,12 +210,17 @@ class Writer:
             self._redis.set(f"{self._root}loader", orjson.dumps(asdict(status)))
 
     def sweep(self) -> int:
-        """Remove generations that were replaced or abandoned; how many keys went."""
+        """Remove generations that were replaced or abandoned; how many keys went.
+
+        Of the one that is read, what users keep of segments that ended.
+        """
         with naming(self._address):
             known = self._redis.hgetall(f"{self._root}generations")
             current = self._redis.get(f"{self._root}generation")
             removed = 0
             for number, touched in known.items():
+                if number == current:
+                    self._forget_ended(number)
                 if number in ("next", current):
                     continue
                 replaced = current is not None and int(number) < int(current)
@@ -227,17 +232,32 @@ class Writer:
         g = f"{self._root}{number}:"
         # Without an epoch nobody writes to it any more, so nothing grows behind the scan.
         self._redis.unlink(f"{g}epoch")
-        removed = 0
-        pattern = "".join(f"[{sign}]" if sign in "*?[" else sign for sign in g) + "*"
+        removed = sum(int(self._redis.unlink(*keys)) for keys in self._keys(g))
+        self._redis.hdel(f"{self._root}generations", number)
+        return removed
+
+    def _forget_ended(self, number: str) -> None:
+        g = f"{self._root}{number}:"
+        entries = self._redis.smembers(f"{g}ended")
+        if not entries:
+            return
+        for keys in self._keys(f"{g}user:"):
+            pipe = self._redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.hdel(key, *entries)
+            pipe.execute()
+        self._redis.srem(f"{g}ended", *entries)
+
+    def _keys(self, beginning: str) -> Iterator[list[str]]:
+        """All keys that begin so, some at a time."""
+        pattern = "".join(f"[{sign}]" if sign in "*?[" else sign for sign in beginning) + "*"
         cursor = 0
         while True:
             cursor, keys = self._redis.scan(cursor, match=pattern, count=SCAN_STEP)
             if keys:
-                removed += self._redis.unlink(*keys)
+                yield keys
             if cursor == 0:
                 break
-        self._redis.hdel(f"{self._root}generations", number)
-        return removed
 
 
 def _check(answer: Sequence[Any], generation: str) -> None:
@@ -251,6 +271,8 @@ def _row(message: UserChanges) -> list[Any]:
     changes: list[Any] = []
     measures: dict[str, str] = {}
     for change in message.changes:
+        if change.ends:
+            continue  # readers see it at the marker, of everybody at once
         sign = f"+{change.effective_at}" if change.entered else "-"
         changes += (change.segment, change.version, sign)
         for name, value in change.measures.items():

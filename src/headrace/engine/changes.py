@@ -82,7 +82,8 @@ def _changes(
     keys, hashed = code.rule_keys, code.rule_names
     if ended:
         keys = keys + [
-            f'"segment":{orjson.dumps(e.segment).decode()},"version":{e.version}' for e in ended
+            f'"segment":{orjson.dumps(e.segment).decode()},"version":{e.version},"ends":true'
+            for e in ended
         ]
         hashed = hashed + [f"{e.segment}|{e.version}" for e in ended]
     digest = xxhash.xxh64_hexdigest

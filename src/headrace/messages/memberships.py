@@ -19,7 +19,8 @@ GREATEST_N = 1 << 53
 class Change:
     """One transition: the user entered or left ``segment`` at ``effective_at``.
 
-    A measure that is missing (the average of nothing) has the value None.
+    A measure that is missing (the average of nothing) has the value None. Of a segment that
+    ``ends`` everybody leaves in this batch; readers see that at its marker, all at once.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Change:
     at: Instant
     effective_at: Instant
     measures: Mapping[str, str | None] = field(default_factory=dict)
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,7 @@ def _change(value: object) -> Change:
         at=at,
         effective_at=value["effective_at"] if type(value.get("effective_at")) is int else at,
         measures=measures,
+        ends=value.get("ends") is True,
     )
 
 
@@ -191,6 +194,7 @@ def _changes_value(message: UserChanges) -> dict[str, Any]:
                 "at": change.at,
                 "effective_at": change.effective_at,
                 "measures": dict(change.measures),
+                **({"ends": True} if change.ends else {}),
             }
             for change in message.changes
         ],

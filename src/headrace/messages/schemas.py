@@ -52,7 +52,13 @@ CHANGE = _object(
         "at": INSTANT,
         "effective_at": INSTANT,
     },
-    {"measures": {"type": "object", "additionalProperties": {"type": ["string", "null"]}}},
+    {
+        "measures": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+        "ends": {
+            "type": "boolean",
+            "description": "The segment ends with this batch; its marker says so for everybody.",
+        },
+    },
 )
 CHANGES = _object(
     {"user": USER, "n": BATCH, "at": INSTANT, "changes": {"type": "array", "items": CHANGE}},

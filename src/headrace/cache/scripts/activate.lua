@@ -43,6 +43,10 @@ end
 for _, segment in ipairs(step.retired) do
   local now = call('HGET', g .. 'active', segment)
   if now then
+    -- Users keep their entries, which nobody reads behind the floor, until the loader sweeps.
+    for version = (call('HGET', g .. 'floor', segment) or 0) + 1, now do
+      call('SADD', g .. 'ended', segment .. '@' .. string.format('%d', version))
+    end
     call('HDEL', g .. 'active', segment)
     call('HSET', g .. 'floor', segment, now)
     call('HDEL', g .. 'count', segment .. '@' .. now)

@@ -94,11 +94,17 @@ local function look(key, changes)
   return tonumber(values[1] or -1), values[2] and true or false, of
 end
 
-local function is_in(entries, low, high)
+-- The newest version among `entries` above `low` and up to `high`, and its value.
+local function newest(entries, low, high)
   local best, value = low, nil
   for version, entry in pairs(entries) do
     if version > best and version <= high then best, value = version, entry end
   end
+  return best, value
+end
+
+local function is_in(entries, low, high)
+  local _, value = newest(entries, low, high)
   return value ~= nil and string.sub(value, 1, 1) == '+'
 end
 
@@ -133,6 +139,14 @@ local function change(id, of, segment, version, value, final)
     local beside = set .. ':' .. string.format('%d', version)
     member(beside .. ':in', id, enters and not base)
     member(beside .. ':out', id, base and not enters)
+    -- What an earlier change of rule left is read no more: a user keeps two entries, not fifty.
+    local says = now and newest(entries, low, now) or low
+    for other in pairs(entries) do
+      if other < says then
+        final[name(segment, other)] = false
+        entries[other] = nil
+      end
+    end
   end
   entries[version] = keep and value or nil
   final[name(segment, version)] = keep and value
