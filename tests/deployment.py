@@ -45,6 +45,7 @@ class Deployment:
     lines: list[bytes] = field(default_factory=list)
     sent: int = 0
     reports: list[Report] = field(default_factory=list)
+    held: dict[int, set[Member]] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
 
     @classmethod
@@ -120,9 +121,11 @@ class Deployment:
         return self.counted >= self.sent and report.header.linked == report.header.n
 
     def members(self) -> set[Member]:
-        """Memberships in the stream's state."""
+        """Memberships in the stream's state; ``held`` remembers them by the batch's now."""
         rows = state_members(self.lake.latest_profiles(self.spark), plan=self.plan).collect()
-        return {(row["segment"], row["user_id"]) for row in rows}
+        found = {(row["segment"], row["user_id"]) for row in rows}
+        self.held[self.last.header.now] = found
+        return set(found)
 
     def expected(self) -> set[Member]:
         """Memberships by the oracle over everything sent, at the newest batch's now."""

@@ -16,6 +16,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,12 +35,13 @@ from headrace import embedded
 from headrace.cli.invocation import Invocation
 from headrace.cli.servers import prepare
 from headrace.clock import system_clock
+from headrace.embedded.children import Children
 from headrace.embedded.ports import choose_port
 from headrace.embedded.services import start_services, stop_services
 from headrace.kafka.confluent import ConfluentProducer
 from headrace.messages.topics import EVENTS, in_namespace
 from headrace.rules.folder import load_rules
-from headrace.runtime import Publication, activate, keep_drafts, publish, retire, roll_back
+from headrace.runtime import JOB, Publication, activate, keep_drafts, publish, retire, roll_back
 from headrace.settings import Settings
 from headrace.store import Store
 from rule_folders import write_rules
@@ -117,6 +119,7 @@ class Trial:
     kinds: Counter[str] = field(default_factory=Counter)
     waits: list[float] = field(default_factory=list)
     sent: int = 0
+    is_loader_late: bool = False
 
     def open(self) -> None:
         """Start everything, tell everybody's group, and begin to read."""
@@ -155,6 +158,7 @@ class Trial:
         )  # fmt: skip
         kind = self.dice.choices(kinds, (8, 4, 4, 4, 2, 1))[0]
         self.kinds[kind.__name__.strip("_")] += 1
+        self.is_loader_late = self.dice.random() < 0.5
         kind()
 
     def _apply(self) -> None:
@@ -210,8 +214,28 @@ class Trial:
 
     def _see(self, step: Step) -> None:
         began = time.monotonic()
+        if self.is_loader_late:
+            self._delay_loader()
         self.watch.expect(step, PATIENCE)
         self.waits.append(time.monotonic() - began)
+
+    def _delay_loader(self) -> None:
+        """The loader meets all that a change means at once, not as the stream sends it."""
+        self.kinds["of which met by a late loader"] += 1
+        record = Children(self.home).alive("load")
+        assert record is not None
+        os.kill(record.pid, signal.SIGSTOP)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not self._has_taken_over():
+                assert time.monotonic() < deadline, "the stream takes nothing over"
+                time.sleep(0.1)
+        finally:
+            os.kill(record.pid, signal.SIGCONT)
+
+    def _has_taken_over(self) -> bool:
+        running = self.store.running_plan(JOB)
+        return running is not None and running.plan_hash == self.store.target_hash(JOB)
 
     def _second_api(self) -> int:
         port = choose_port(self.settings.api_port + 1)

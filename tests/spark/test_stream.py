@@ -402,11 +402,12 @@ def page_view(user: str, ts: int) -> dict[str, object]:
 
 def test_a_stream_that_stops_is_flagged_in_the_api_its_metrics_and_status(deployment: Deployment):
     port = choose_port()
-    settings = deployment.settings.model_copy(update={"freshness_seconds": 4, "api_port": port})
+    settings = deployment.settings.model_copy(update={"freshness_seconds": 5, "api_port": port})
     launch = deployment.store.begin_progress("stream", "launch")
     with process("serve_api", settings, port), process("load_memberships", settings):
         deployment.run(lambda _: is_fresh(port))
         wait_until_stale(port, settings.freshness_seconds)
+        time.sleep(1.5)  # the loader tells every second how far it is
         parts = {part.name: part for part in judged(ask_everybody(settings))}
     deployment.store.end_progress(launch, "stopped")
     assert parts["loader"].state == "healthy", "it is the stream that stands still"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from headrace.clock import format_instant, parse_instant
+from headrace.clock import format_instant
 from headrace.errors import OperatorError
+from headrace.jobs.instants import asked_instant
 from headrace.kafka.notices import tell_stream
 from headrace.messages.control import Corrections
 from headrace.plan.build import SegmentVersion, batch_plan
@@ -38,7 +39,7 @@ def run(
     The latter is done as of the newest batch, where both must say the same: 1 when they do not.
     The stream is then asked to ``correct`` the states that are not as the facts make them.
     """
-    asked = None if at is None else _instant(at)
+    asked = None if at is None else asked_instant("--at", at)
     spark = open_session("headrace-recompute")
     lake = Lake(settings.tables_root)
     newest = newest_batch(spark, lake)
@@ -150,12 +151,3 @@ def _report_parity(parity: Parity, active: _Active) -> None:
         f"{parity.differences} differences in {parity.compared} memberships,"
         f" {parity.states} users whose state is not as their facts make it"
     )
-
-
-def _instant(text: str) -> int:
-    try:
-        return parse_instant(text)
-    except ValueError as error:
-        raise OperatorError(
-            f"--at {text!r} is no instant: write it like 2026-01-31T09:30:00Z", code="HR915"
-        ) from error

@@ -16,9 +16,9 @@ FILE = "_erased.json"
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """The newest round of removal: deletions carried out up to batch ``n`` left no row.
+    """The newest round of removal that has ended, from ``began`` to ``ended``.
 
-    It took from ``began`` to ``ended``. -1: none has been, and the first is due from ``began`` on.
+    Deletions carried out up to batch ``n`` have left no row. -1: the first is still under way.
     """
 
     n: int

@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass, field
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from headrace.clock import HOUR, Instant
 from headrace.plan.model import JobParameters
@@ -73,10 +74,12 @@ class Rounds:
     ) -> None:
         """Begin a round if it is time, or go one step on with the one under way."""
         if self.ended is None:
-            self.ended = Erased.read(spark, lake) or _first(spark, lake, header)
+            self.ended = Erased.read(spark, lake) or _none_yet(spark, lake)
         erasure = self.under_way
         if erasure is None:
             if header.now - self.ended.began >= EVERY:
+                if self.ended.n < 0:
+                    self.ended.write(spark, lake)  # from now on joins and deletions may be missing
                 self.under_way = Erasure(header.linked, header.now, list(range(job.buckets)))
                 self.under_way.start(spark, lake, secret)
         elif erasure.buckets:
@@ -95,8 +98,7 @@ class Rounds:
             self.under_way = None
 
 
-def _first(spark: SparkSession, lake: Lake, header: Header) -> Erased:
-    """Nothing was ever removed: the first round is due a while from now."""
-    since = Erased(-1, header.now, header.now)
-    since.write(spark, lake)
-    return since
+def _none_yet(spark: SparkSession, lake: Lake) -> Erased:
+    """Nothing was ever removed: time runs from the first deletion on."""
+    first: Instant = lake.read(spark, "tombstones").agg(F.min("at")).collect()[0][0]
+    return Erased(-1, first, first)

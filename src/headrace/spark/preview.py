@@ -56,9 +56,7 @@ def moves(
     held = state_members(latest, plan=newest.plan).where(F.col("segment").isin(*touched))
     plan = replace(target, programs=tuple(p for p in target.programs if p.segment in touched))
     header = newest.header
-    wanted = recomputed(
-        spark, lake, plan=plan, header=header, at=header.now, tombstones=tombstones
-    )
+    wanted = recomputed(spark, lake, plan=plan, header=header, at=header.now, tombstones=tombstones)
     both = held.withColumn("now", F.lit(1)).join(
         wanted.withColumn("then", F.lit(1)), ["segment", "user_id"], "full_outer"
     )

@@ -24,6 +24,7 @@ from headrace.spark.evaluate import (
 )
 from headrace.spark.fold import STATE_INPUT, brought_together, by_group
 from headrace.spark.header import Header
+from headrace.spark.members import sizes, write_members
 from headrace.spark.start import Newest
 from headrace.spark.statements import MEMBER
 from headrace.spark.tables import Lake
@@ -87,13 +88,11 @@ class Memberships:
 
     def sizes(self) -> dict[str, int]:
         """Members by segment."""
-        rows = self.rows.groupBy("segment").count().orderBy("segment").collect()
-        return {row["segment"]: row["count"] for row in rows}
+        return sizes(self.rows)
 
     def write(self, folder: str) -> None:
         """One CSV file of (segment, user_id) in ``folder``, replacing what was there."""
-        rows = self.rows.orderBy("segment", "user_id").coalesce(1)
-        rows.write.mode("overwrite").option("header", "true").csv(folder)
+        write_members(self.rows, folder)
 
     @cached_property
     def rows(self) -> DataFrame:

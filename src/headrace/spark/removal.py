@@ -1,7 +1,8 @@
 """Rows of the forgotten out of the tables: what deletions carried out up to a batch took.
 
-A MERGE says in Delta's log which columns it compared, and never a value: a DELETE would write the
-very ids there. Batches append meanwhile; Delta lets both.
+Partitions that hold such rows are written anew, as compaction would, while batches append: Delta
+then looks only whether others took the same files away, and keeps what came meanwhile. A DELETE or
+MERGE would be refused for every append, and a DELETE would write the ids into Delta's log.
 """
 
 from __future__ import annotations
@@ -9,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 from delta.exceptions import DeltaConcurrentModificationException
-from delta.tables import DeltaMergeBuilder
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from headrace.engine.erasure import DATED_SCHEMA, names_in, remembered
-from headrace.spark.tables import Lake, TableName, newest_rows
+from headrace.spark.tables import TABLES, Lake, TableName, newest_rows
 from headrace.spark.tombstones import Tombstones
 
-PLACE = ("topic", "partition", "offset", "n")
-NAMED = "topic string, partition int, offset bigint, n bigint, at bigint, user_id string"
-ATTEMPTS = 3  # others write here too: evaluations, and who forgets old ones
+PLACE = ["topic", "partition", "offset", "n"]
+NAMED = "topic string, partition int, offset bigint, n bigint, at bigint, day date, user_id string"
+ATTEMPTS = 3  # evaluations are written by others too
 
 
 @dataclass(frozen=True)
@@ -35,84 +36,108 @@ class Removal:
     n: int
 
     def run(self) -> None:
-        """Rewrite the files that hold such rows. What is written is small, what is read is not."""
-        steps: tuple[Callable[[], None], ...] = (
-            self._facts,
-            lambda: self._refused("events"),
-            lambda: self._refused("quarantine"),
-            self._transitions,
-            self._evaluations,
-        )
-        for step in steps:
-            _insist(step)
+        """Write the partitions anew that hold such rows."""
+        self._facts()
+        self._refused("events")
+        self._refused("quarantine")
+        self._transitions()
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._evaluations()
+                break
+            except DeltaConcurrentModificationException:
+                if attempt == ATTEMPTS:
+                    raise
 
     def _facts(self) -> None:
+        until = F.broadcast(self._forgotten.select("user_id", "until"))
+        taken = (F.col("ts") <= F.col("until")) & (F.col("n") <= self.n)
         rows = self._rows("events").where("verdict = 'accepted'")
-        users = self._forgotten
-        if not _any(rows.join(F.broadcast(users), "user_id").where("ts <= until")):
-            return
-        condition = (
-            "row.verdict = 'accepted' AND row.user_id = of.user_id AND row.ts <= of.until"
-            f" AND row.n <= {self.n}"
+        self._rewrite(
+            "events",
+            rows.join(until, "user_id").where(taken),
+            lambda rows: rows.join(until, "user_id", "left").where(
+                F.col("until").isNull() | ~taken
+            ),
         )
-        self._merge("events", users, condition).whenMatchedDelete().execute()
 
     def _refused(self, table: TableName) -> None:
-        """Refused messages that name who is forgotten: those from before, or all if he stayed away.
+        """Refused messages that name who is forgotten: earlier ones, or all if he never came back.
 
         They say nothing reliable about when; a name in one that came later may mean someone new.
         """
-
-        def name(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for batch in batches:
-                names = [sorted(names_in(raw)) for raw in batch["raw"].to_pylist()]
-                counts = [len(found) for found in names]
-                rows = pa.array([row for row, count in enumerate(counts) for _ in range(count)])
-                told = batch.drop_columns(["raw"]).take(rows.cast(pa.int64()))
-                users = pa.array([one for found in names for one in found], pa.string())
-                yield from pa.table(
-                    [*told.columns, users], [*told.schema.names, "user_id"]
-                ).to_batches()
-
-        rows = self._rows(table).where("raw IS NOT NULL").select(*PLACE, "at", "raw")
-        named = self._tombstones.among(rows.mapInArrow(name, NAMED))
-        back = self._forgotten.where("latest > until").select("user_id")
-        doomed = (
-            named.where("at <= until")
-            .select(*PLACE)
-            .union(named.join(F.broadcast(back), "user_id", "left_anti").select(*PLACE))
+        rows = self._rows(table).where("raw IS NOT NULL").select(*PLACE, "at", "day", "raw")
+        named = self._tombstones.among(rows.mapInArrow(_names, NAMED))
+        back = F.broadcast(self._forgotten.where("latest > until").select("user_id"))
+        later = named.where("at > until").join(back, "user_id", "left_anti")
+        columns = [*PLACE, "day"]
+        found = named.where("at <= until").select(*columns).union(later.select(*columns))
+        doomed = self._held(found.distinct())
+        verdict = {"verdict": "rejected"} if table == "events" else {}
+        places = F.broadcast(doomed.select(*PLACE))
+        self._rewrite(
+            table,
+            doomed.withColumns({name: F.lit(value) for name, value in verdict.items()}),
+            lambda rows: rows.join(places, PLACE, "left_anti"),
         )
-        doomed = self._held(doomed.distinct())
-        if _any(doomed):
-            condition = " AND ".join(f"row.{column} = of.{column}" for column in PLACE)
-            self._merge(table, doomed, condition).whenMatchedDelete().execute()
 
     def _transitions(self) -> None:
-        """Of a segment that a forgotten user is in all the same, it says: since the deletion."""
+        """A membership that a forgotten user has all the same began, it then says, with that."""
         rows = self._rows("transitions")
-        users = self._among(rows)
+        old = rows.join(F.broadcast(self._among(rows)), "user_id").where("n <= carried_out")
         newest = Window.partitionBy("user_id", "segment").orderBy(F.col("n").desc())
-        old = rows.join(F.broadcast(users), "user_id").where("n <= carried_out")
         stays = (F.row_number().over(newest) == 1) & (F.col("change") == "enter")
         doomed = old.withColumn("stays", stays).where("NOT stays OR at < carried_out_at")
-        doomed = self._held(doomed.select("id", "user_id", "stays", "carried_out_at"))
-        if not _any(doomed):
-            return
-        since = "of.carried_out_at"
-        told = {"at": since, "effective_at": since, "measures": "'{}'"}
-        (
-            self._merge("transitions", doomed, "row.id = of.id AND row.user_id = of.user_id")
-            .whenMatchedUpdate("of.stays", {**told, "day": f"to_date(timestamp_millis({since}))"})
-            .whenMatchedDelete()
-            .execute()
-        )
+        since = F.col("carried_out_at")
+        told = self._held(doomed.select("id", "user_id", "day", "stays", "carried_out_at"))
+        marks = F.broadcast(told.drop("day"))
+
+        def without(rows: DataFrame) -> DataFrame:
+            joined = rows.join(marks, ["id", "user_id"], "left").where("stays IS NULL OR stays")
+            return joined.withColumns(
+                {
+                    "at": F.coalesce(since, "at"),
+                    "effective_at": F.coalesce(since, "effective_at"),
+                    "day": F.coalesce(_day(since), "day"),
+                    "measures": F.when(since.isNull(), F.col("measures")).otherwise("{}"),
+                }
+            )
+
+        moved_to = told.where("stays").select(_day(since).alias("day"))
+        self._rewrite("transitions", told.select("day").union(moved_to), without)
 
     def _evaluations(self) -> None:
         rows = self._rows("batch_members")
         users = self._among(rows.where("user_id IS NOT NULL"))
-        if _any(rows.join(F.broadcast(users), "user_id").where("n < carried_out")):
-            condition = "row.user_id = of.user_id AND row.n < of.carried_out"
-            self._merge("batch_members", users, condition).whenMatchedDelete().execute()
+        since = F.broadcast(users.select("user_id", "carried_out"))
+        taken = F.col("n") < F.col("carried_out")
+        self._rewrite(
+            "batch_members",
+            rows.join(since, "user_id").where(taken),
+            lambda rows: rows.join(since, "user_id", "left").where(
+                F.col("carried_out").isNull() | ~taken
+            ),
+        )
+
+    def _rewrite(
+        self, table: TableName, doomed: DataFrame, without: Callable[[DataFrame], DataFrame]
+    ) -> None:
+        """Let partitions with rows of ``doomed`` hold what ``without`` leaves of theirs."""
+        partitions = doomed.select(*TABLES[table].partitioned_by).distinct().collect()
+        if not partitions:
+            return
+        condition = " OR ".join(_is(row.asDict()) for row in partitions)
+        # Planned by the write, in its transaction: the rows of that version and no other.
+        rows = self.lake.read(self.spark, table)
+        (
+            without(rows.where(condition))
+            .select(*rows.columns)
+            .write.format("delta")
+            .mode("overwrite")
+            .option("replaceWhere", condition)
+            .option("dataChange", "false")
+            .save(self.lake.path(table))
+        )
 
     @cached_property
     def _tombstones(self) -> Tombstones:
@@ -132,12 +157,30 @@ class Removal:
         return self.lake.read(self.spark, table).where(F.col("n") <= self.n)
 
     def _held(self, rows: DataFrame) -> DataFrame:
-        """A few rows, looked up once: Delta reads the source of a MERGE more than once."""
+        """A few rows, looked up once."""
         return self.spark.createDataFrame(rows.toArrow())
 
-    def _merge(self, table: TableName, source: DataFrame, condition: str) -> DeltaMergeBuilder:
-        delta = self.lake.delta(self.spark, table)
-        return delta.alias("row").merge(source.alias("of"), condition)
+
+def _names(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """A row for every text in ``raw`` that may be an id."""
+    for batch in batches:
+        names = [sorted(names_in(raw)) for raw in batch["raw"].to_pylist()]
+        place = [row for row, found in enumerate(names) for _ in found]
+        told = batch.drop_columns(["raw"]).take(pa.array(place, pa.int64()))
+        users = pa.array([one for found in names for one in found], pa.string())
+        yield from pa.table([*told.columns, users], [*told.schema.names, "user_id"]).to_batches()
+
+
+def _day(instant: Column) -> Column:
+    return F.to_date(F.timestamp_millis(instant))
+
+
+def _is(partition: dict[str, Any]) -> str:
+    values = (
+        f"{name} = {value}" if isinstance(value, int) else f"{name} = '{value}'"
+        for name, value in partition.items()
+    )
+    return f"({' AND '.join(values)})"
 
 
 def forget_links(spark: SparkSession, lake: Lake, *, n: int) -> None:
@@ -157,18 +200,3 @@ def forget_links(spark: SparkSession, lake: Lake, *, n: int) -> None:
     others = rows.join(users, "user_id", "left_anti").select(*DATED_SCHEMA.names)
     kept = others.unionByName(spark.createDataFrame(after))
     kept.write.format("delta").mode("overwrite").save(lake.path("identities"))
-
-
-def _any(rows: DataFrame) -> bool:
-    return not rows.isEmpty()
-
-
-def _insist(step: Callable[[], None]) -> None:
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            step()
-        except DeltaConcurrentModificationException:
-            if attempt == ATTEMPTS:
-                raise
-        else:
-            return

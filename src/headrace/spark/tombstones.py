@@ -36,10 +36,10 @@ class Tombstones:
     def needed(spark: SparkSession, lake: Lake, secret: str, *, n: int) -> Tombstones | None:
         """For who tells stored facts anew as of batch ``n``.
 
-        None where they still hold every deletion themselves: nothing has been removed yet.
+        None where they still hold every deletion themselves: no removal has begun yet.
         """
         erased = Erased.read(spark, lake)
-        if erased is None or erased.n < 0:
+        if erased is None:
             return None
         return Tombstones(lake, secret, before=n + 1, erased=erased.n)
 
