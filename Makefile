@@ -28,8 +28,11 @@ lint: setup ## Imports, style and types
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+# Much of a test with servers is waiting for one to start: two at once keep two cores busy.
+WORKERS ?= 2
+
 test: lint $(AIRFLOW) ## Lint, then the whole suite with real servers
-	.venv/bin/pytest $(TESTS)
+	.venv/bin/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(TESTS)
 
 N ?= 10000
 SEED ?= $(shell date +%s)
@@ -40,11 +43,15 @@ properties: setup ## Property tests at length (N=10000 pairs of rules and histor
 		tests/rules tests/plan tests/engine
 
 KILLS ?= 100
+CHANGES ?= 50
+AWAY ?= 600
 
 chaos: setup ## Everything dies at random places while rules change (KILLS=100, SEED=); docs/reliability.md
-	.venv/bin/pytest -q tests/chaos/mutations.py
+	.venv/bin/pytest -q --junitxml=.cache/chaos/mutations.xml tests/chaos/mutations.py
 	.venv/bin/python tests/chaos/stops.py --stops $(KILLS) --seed $(SEED)
-	.venv/bin/python tests/chaos/storm.py --kills $(KILLS) --seed $(SEED) --write docs/reliability.md
+	.venv/bin/python tests/chaos/rule_changes.py --changes $(CHANGES) --seed $(SEED)
+	.venv/bin/python tests/chaos/storm.py --kills $(KILLS) --seed $(SEED) --postgres-away $(AWAY)
+	.venv/bin/python tests/chaos/page.py
 
 format: setup ## Rewrite the code as ruff likes it
 	.venv/bin/ruff check --fix

@@ -6,21 +6,37 @@ Every test that writes takes a namespace or a database of its own, so that tests
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
 
 import drawn
 import properties
 from databases import drop_database, fresh_database
 from headrace.embedded import Servers, running
 from headrace.settings import Settings
+from schedule import TOGETHER, Schedule, scope
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+# A worker of pytest -n is begun without a file; PySpark ends a process that it takes for doctest.
+sys.modules["__main__"].__dict__.setdefault("__file__", __file__)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedule:
+    return Schedule(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long stories first: one that began last would be waited for by everybody else."""
+    items.sort(key=lambda item: scope(item.nodeid) not in TOGETHER.values())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

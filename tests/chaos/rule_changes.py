@@ -31,6 +31,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from page import keep
+
 from headrace import embedded
 from headrace.cli.invocation import Invocation
 from headrace.cli.servers import prepare
@@ -348,6 +350,7 @@ def main() -> int:
             print(line)
         report = trial.report(time.monotonic() - began)
         print(json.dumps(report, indent=2))
+    keep("rule_changes", report)
     return 1 if report["blends"] or report["swap s, worst"] >= 1 else 0
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from page import keep
+
 from databases import fresh_database
 from deployment import Deployment
 from headrace.embedded import running
@@ -88,8 +90,10 @@ def main() -> int:
     finally:
         spark.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    middle, longest = took[len(took) // 2], took[-1]
-    print(json.dumps({"seed": asked.seed, "stops": len(took), "p50 s": middle, "max s": longest}))
+    middle, longest = round(took[len(took) // 2], 1), round(took[-1], 1)
+    figures = {"seed": asked.seed, "stops": len(took), "p50 s": middle, "max s": longest}
+    print(json.dumps(figures))
+    keep("stops", figures)
     return int(longest > LONGEST)
 
 

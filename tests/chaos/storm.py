@@ -15,7 +15,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -26,11 +25,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
+from page import keep
 
 from headrace import embedded
 from headrace.cli.invocation import Invocation
@@ -160,6 +158,7 @@ class Storm:
     memberships: int = 0
     chosen: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RULES, 0))
     resent: int = 0
+    outage: dict[str, float] = field(default_factory=dict)
 
     def open(self) -> None:
         """Start everything on an empty home and send the shop's history."""
@@ -298,6 +297,56 @@ class Storm:
         (self.failpoints / place).unlink(missing_ok=True)
         return place, was_reached
 
+    def live_without_postgres(self, seconds: float) -> None:
+        """Postgres is away for long: every read is answered, batches go on, rules wait."""
+        assert self.reader is not None
+        self.catch_up()
+        batches, answers = self._newest(), self.reader.answers.copy()
+        self._kill("postgres")
+        gone = time.monotonic()
+        refused = 0
+        while time.monotonic() - gone < seconds:
+            self._traffic()
+            time.sleep(1)
+            refused += self._is_refused()
+        self.serve_all()
+        back = time.monotonic()
+        self.apply()
+        while not self._runs_the_newest_plan():
+            if time.monotonic() - back > PATIENCE:
+                raise OperatorError("no new plan runs after Postgres is back")
+            time.sleep(0.2)
+        told = self.reader.answers - answers
+        self.outage = {
+            "seconds": round(back - gone),
+            "reads answered": told.pop("200", 0),
+            "reads failed": sum(told.values()),
+            "changes refused": refused,
+            "batches": self._newest() - batches,
+            "a changed rule runs after, s": round(time.monotonic() - back, 1),
+        }
+        if self.outage["reads failed"] or not refused or not self.outage["batches"]:
+            self.differences.append(f"without Postgres: {self.outage}")
+        print(f"without Postgres: {self.outage}", flush=True)
+
+    def _is_refused(self) -> bool:
+        """Whether a change of a threshold is refused; the storm remembers the change."""
+        self.chosen["spenders"] = 1 - self.chosen["spenders"] % 2
+        try:
+            self.apply()
+        except OperatorError:
+            return True
+        self.differences.append("a rule was published without Postgres")
+        return False
+
+    def _runs_the_newest_plan(self) -> bool:
+        store = self._store()
+        try:
+            running, target = store.running_plan(JOB), store.target_hash(JOB)
+        finally:
+            store.close()
+        return running is not None and running.plan_hash == target
+
     def _recover(self, before: int, victim: str, began: float) -> None:
         """Start again what is dead; note how long until batches and answers go on."""
         deadline = time.monotonic() + PATIENCE
@@ -338,13 +387,8 @@ class Storm:
         while time.monotonic() < deadline:
             with ConfluentConsumer(self.settings.kafka_bootstrap, topic, "storm") as consumer:
                 ends = {part: bound.end for part, bound in consumer.bounds().items()}
-            batches, store = self._batches(), self._store()
-            try:
-                running, target = store.running_plan(JOB), store.target_hash(JOB)
-            finally:
-                store.close()
-            is_newest = running is not None and running.plan_hash == target
-            is_done = bool(batches) and is_newest and batches[-1].linked
+            batches = self._batches()
+            is_done = self._runs_the_newest_plan() and bool(batches) and batches[-1].linked
             if is_done and covers(batches[-1].ends.get(topic, {}), ends):
                 return
             time.sleep(1)
@@ -399,51 +443,11 @@ class Storm:
             "memberships compared": self.memberships,
             "differences": len(self.differences) + len(self.reader.wrong),
             "answers to the reader": dict(self.reader.answers),
+            "without Postgres": self.outage,
             "recovery p50 s": round(times[len(times) // 2], 1) if times else None,
             "recovery p95 s": round(times[int(len(times) * 0.95)], 1) if times else None,
             "recovery by victim s": {name: max(took) for name, took in sorted(by_victim.items())},
         }
-
-
-def page(report: dict[str, Any]) -> str:
-    """docs/reliability.md."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True,
-        check=False,
-    ).stdout.strip()  # fmt: skip
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    kills, seed = report["kills"], report["seed"]
-    lines = [
-        "# Reliability: the last storm",
-        "",
-        f"Written by `make chaos KILLS={kills} SEED={seed}`; do not edit.",
-        "",
-        f"- **Machine**: {machine()}. **Date**: {now}, commit {commit}.",
-        "- **What happens**: traffic with repeats, late events, garbage, joins and deletions; rules"
-        " change back and forth; before each kill some of that at random. A kill is SIGKILL to the"
-        " streaming job, broker, Postgres, Redis, loader, watcher or API, or to the session of the"
-        " process that first reaches a place in the code (around each commit of a batch, amid"
-        " publishing, compaction, a backfill, a hand-over). Whatever died is started again, and"
-        " everything goes on where it was.",
-        "- **What is held**: every few kills all memberships that the API serves against the"
-        " reference evaluator over all that was sent, and sent = accepted + repeats + quarantined."
-        " All the time a reader asks for users who are in a segment that nobody leaves: the answer"
-        " is yes or 503.",
-        "",
-        "| | |",
-        "| --- | --: |",
-    ]
-    for name, value in report.items():
-        if isinstance(value, dict):
-            lines.append(f"| {name} | {', '.join(f'{k} {v}' for k, v in value.items())} |")
-        else:
-            lines.append(f"| {name} | {value} |")
-    return "\n".join(lines) + "\n"
-
-
-def machine() -> str:
-    """Its cores and memory."""
-    return f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
 
 
 def keepers(start: int) -> list[Message]:
@@ -468,10 +472,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--actions-between", type=int, default=8, help="beside each kill")
     parser.add_argument("--proofs-every", type=int, default=5, help="kills")
+    parser.add_argument("--postgres-away", type=float, default=0, help="seconds, after the kills")
     parser.add_argument("--users", type=int, default=400)
     parser.add_argument("--rate", type=int, default=60, help="events of an action, about")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
-    parser.add_argument("--write", type=Path, help="a Markdown file for the figures")
     asked = parser.parse_args()
     print(f"replay: python tests/chaos/storm.py --kills {asked.kills} --seed {asked.seed}")
     folder = Path(tempfile.mkdtemp(prefix="headrace-storm-"))
@@ -491,13 +495,15 @@ def main() -> int:
             print(f"{number}: {victim} was killed, back after {took:.1f} s", flush=True)
             if number % asked.proofs_every == 0 or number == asked.kills:
                 storm.prove()
+        if asked.postgres_away:
+            storm.live_without_postgres(asked.postgres_away)
+            storm.prove()
         assert storm.reader is not None
         report = storm.report(time.monotonic() - began)
         for line in (*storm.differences[:50], *storm.reader.wrong[:50]):
             print(line)
         print(json.dumps(report, indent=2))
-    if asked.write is not None:
-        asked.write.write_text(page(report))
+    keep("storm", report)
     return 1 if report["differences"] else 0
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -21,6 +23,7 @@ from deployment import Deployment
 from headrace.cli.health import judged
 from headrace.cli.preview import as_text, question
 from headrace.cli.questions import ask_everybody
+from headrace.clock import HOUR, MINUTE
 from headrace.embedded.ports import choose_port
 from headrace.jobs.preview import run as preview
 from headrace.jobs.shop import Shop
@@ -34,6 +37,7 @@ from headrace.spark.corrections import ask
 from headrace.spark.course import Report
 from headrace.spark.evaluate import state_members
 from headrace.spark.header import GENERATION
+from headrace.spark.offsets import OffsetLog, PlannedBatch
 from headrace.spark.recompute import Audit, recomputed
 from headrace.spark.session import Session, plain_session
 from headrace.spark.start import newest_batch
@@ -413,6 +417,34 @@ def test_a_stream_that_stops_is_flagged_in_the_api_its_metrics_and_status(deploy
     assert parts["loader"].state == "healthy", "it is the stream that stands still"
     for name in ("stream", "api"):
         assert (parts[name].state, parts[name].stale_since) == ("stale", deployment.last.header.now)
+
+
+def test_clocks_set_back_and_forth_move_no_instant_back(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+):
+    read, shown = OffsetLog.planned, []
+
+    def with_a_bad_clock(log: OffsetLog, spark: Session, batch_id: int) -> PlannedBatch | None:
+        planned = read(log, spark, batch_id)
+        assert planned is not None
+        shown.append(planned.at + (0, -5 * MINUTE, 5 * MINUTE)[batch_id % 3])
+        return replace(planned, at=shown[-1])
+
+    monkeypatch.setattr(OffsetLog, "planned", with_a_bad_clock)
+    before, moment = deployment.last, now()
+    hours = (-48, -1, 0, 48)
+    for _ in range(6):
+        deployment.send(page_view("skewed", moment + hour * HOUR) for hour in hours)
+        deployment.run()
+        moment += 1
+        assert deployment.members() == deployment.expected()
+    later = [report.header for report in deployment.reports if report.header.n > before.header.n]
+    assert min(b - a for a, b in pairwise(shown)) < -4 * MINUTE, "the clock was set back"
+    instants = [header.now for header in later]
+    assert instants == sorted(instants) and instants[0] >= before.header.now
+    refused = deployment.lake.read(plain_session(deployment.spark), "quarantine")
+    refused = refused.where(F.col("n") > before.header.n)
+    assert [row["reason"] for row in refused.collect()] == ["future"] * 6
 
 
 def test_tables_say_what_they_hold_and_how_long_they_keep_it(

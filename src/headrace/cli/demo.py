@@ -181,8 +181,8 @@ class _Play:
             if not greeted and any(line.members for line in view.segments):
                 greeted = True
                 self._greet(max(view.segments, key=lambda line: line.members).id, view.seconds)
-            # A job that has done nothing yet would prove nothing.
-            if not killed and time.monotonic() >= kill_at and view.batch is not None:
+            # A job of which nobody has seen anything yet would prove nothing.
+            if not killed and time.monotonic() >= kill_at and greeted:
                 killed = self._kill_stream()
             time.sleep(LOOK_EVERY_SECONDS)
 

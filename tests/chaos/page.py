@@ -1,0 +1,101 @@
+"""docs/reliability.md, of what the last run of each trial found: `python tests/chaos/page.py`.
+
+A trial leaves its figures under .cache/chaos, with what it ran on; trials may be run apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / ".cache" / "chaos"
+PAGE = ROOT / "docs" / "reliability.md"
+
+TRIALS = {
+    "storm": """Everything dies. Traffic with repeats, late events, garbage, joins and deletions;
+        rules change back and forth; before each kill some of that at random. A kill is SIGKILL to
+        the streaming job, broker, Postgres, Redis, loader, watcher or API, or to the session of
+        the process that first reaches a place in the code: around each commit of a batch, amid
+        publishing, compaction, a backfill, a hand-over. Whatever died is started again. Every few
+        kills all memberships that the API serves are held against the reference evaluator over all
+        that was sent, and sent = accepted + repeats + quarantined. All the time a reader asks for
+        users who are in a segment that nobody leaves: the answer is yes or 503. At the end
+        Postgres is away for long: no read may fail.""",
+    "rule_changes": """A rule changes under load, while readers of two API processes watch: applied,
+        drafted and activated, rolled back, ended and brought back, some with history to build
+        first. No answer may be of no version whole, and from the first reader who sees the new to
+        the last who sees the old may be no second.""",
+    "stops": """The stream is told to stop at random instants while events come. No stop may raise
+        or take over 15 s, and in the end the members are those of the reference evaluator.""",
+}
+BROKEN = """A story of deaths and restarts, told to the build as it is, in which nothing may be
+    wrong, and to builds with one protection taken away, in each of which something must be."""
+
+
+def keep(trial: str, figures: Mapping[str, Any]) -> None:
+    """Note what ``trial`` found, on what machine and commit."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    (KEPT / f"{trial}.json").write_text(json.dumps({"ran": _circumstances(), **figures}, indent=2))
+
+
+def _circumstances() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    memory = psutil.virtual_memory().total / 2**30
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {now}, commit {done.stdout.strip()}"
+
+
+def page() -> str:
+    """The whole page, of the trials that have been run."""
+    lines = ["# Reliability: the last trials", "", "Written by `make chaos`; do not edit.", ""]
+    for trial, about in TRIALS.items():
+        file = KEPT / f"{trial}.json"
+        if file.exists():
+            lines += [f"## `tests/chaos/{trial}.py`", "", *_wrapped(about), ""]
+            lines += [*_table(json.loads(file.read_text())), ""]
+    verdicts = KEPT / "mutations.xml"
+    if verdicts.exists():
+        lines += ["## `tests/chaos/mutations.py`", "", *_wrapped(BROKEN), "", *_broken(verdicts)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    return [" ".join(text.split())]
+
+
+def _table(figures: Mapping[str, Any]) -> list[str]:
+    rows = ["| | |", "| --- | --: |"]
+    for name, value in figures.items():
+        shown = value
+        if isinstance(value, dict):
+            shown = ", ".join(f"{key} {one}" for key, one in value.items())
+        rows.append(f"| {name} | {shown} |")
+    return rows
+
+
+def _broken(verdicts: Path) -> list[str]:
+    suite = ElementTree.parse(verdicts).getroot().find("testsuite")
+    assert suite is not None, f"{verdicts} is not of pytest"
+    rows = ["| build | |", "| --- | --- |"]
+    for case in suite.iter("testcase"):
+        name = case.attrib["name"].removeprefix("test_").replace("_", " ")
+        failed = case.find("failure") is not None or case.find("error") is not None
+        rows.append(f"| {name} | {'NOT as it must be' if failed else 'as it must be'} |")
+    return [*rows, "", f"Ran {suite.attrib['timestamp'][:16].replace('T', ' ')}."]
+
+
+if __name__ == "__main__":
+    sys.exit(PAGE.write_text(page()) == 0)
