@@ -47,6 +47,7 @@ class Deployment:
     reports: list[Report] = field(default_factory=list)
     held: dict[int, set[Member]] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
+    patience_seconds: float = PATIENCE_SECONDS
 
     @classmethod
     @contextmanager
@@ -99,7 +100,7 @@ class Deployment:
         By default until everything was read, and its joins and deletions carried out.
         """
         enough = until or self._is_settled
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self.patience_seconds
         done = False
 
         def watch(report: Report) -> None:
@@ -114,7 +115,7 @@ class Deployment:
             watch=watch,
             metrics=self.metrics,
         )
-        assert done, f"not so within {PATIENCE_SECONDS} s: {self.reports[-3:]}"
+        assert done, f"not so within {self.patience_seconds} s: {self.reports[-3:]}"
         return self.last
 
     def _is_settled(self, report: Report) -> bool:

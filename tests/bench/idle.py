@@ -91,6 +91,7 @@ def trickle(round_: int, now: int) -> list[dict[str, object]]:
 def measured(spark: Session, settings: Settings, rules: Path, users: int) -> Crowd:
     """Fill, then trickle, then wait for those who leave."""
     with Deployment.opened(spark, settings, rules) as here:
+        here.patience_seconds = 3_600  # a hundred batches, however slow
         here.publish(RULES, CATALOG)
         here.send(old_events(users, _now()))
         here.lines.clear()  # a million of them; nobody asks the oracle here
