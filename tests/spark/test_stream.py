@@ -438,7 +438,7 @@ def test_clocks_set_back_and_forth_move_no_instant_back(
         if len(headers) > 3:
             return deployment.counted >= deployment.sent
         hours = (-48, -1, 0, 48)
-        deployment.send(page_view("skewed", moment + report.header.n + h * HOUR) for h in hours)
+        deployment.send(page_view("skewed", moment + len(headers) + h * HOUR) for h in hours)
         return False
 
     deployment.send([page_view("skewed", moment)])
