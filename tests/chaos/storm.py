@@ -258,7 +258,6 @@ class Storm:
 
     def kill(self) -> None:
         """SIGKILL to a process now, or to whichever reaches a place in its code first."""
-        before = self._newest()
         if self.dice.random() < 0.5:
             victim = self.dice.choice(PROCESSES)
             was_killed = self._kill(victim)
@@ -267,9 +266,9 @@ class Storm:
         if not was_killed:
             self.actions[f"not reached: {victim}"] += 1
             return
-        began = time.monotonic()
         self.actions[f"killed {victim}"] += 1
-        self._recover(before, victim, began)
+        # Batches went on until a place was reached: what counts is the first after the death.
+        self._recover(self._newest(), victim, time.monotonic())
 
     def _kill(self, name: str) -> bool:
         children = Children(self.home)
