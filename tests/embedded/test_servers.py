@@ -133,6 +133,20 @@ def test_killed_servers_come_back_where_they_were_with_what_they_knew(
     assert not set(pids(home).values()) & set(before.values())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_one_that_was_killed_answers_when_up_returns(
+    home: Path, started: Servers, name: str
+) -> None:
+    pid = pids(home)[name]
+    assert pid is not None
+    os.killpg(os.getpgid(pid), signal.SIGKILL)
+    assert up(home, Settings(home=home)) == started
+    psycopg2.connect(plain(started.postgres_url)).close()
+    with redis.Redis.from_url(started.redis_url) as client:
+        client.ping()
+    KafkaAdminClient(bootstrap_servers=started.kafka_bootstrap).close()
+
+
 def test_down_ends_its_own_and_nothing_else(home: Path, started: Servers, servers: Servers) -> None:
     stranger = subprocess.Popen(["sleep", "60"])
     others = pids(servers.home)

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headrace.embedded.children import make_private, write_private
-from headrace.embedded.ports import LOOPBACK
+from headrace.embedded.ports import LOOPBACK, is_free
 from headrace.embedded.server import Launch
 from headrace.errors import OperatorError
 
@@ -81,12 +81,16 @@ class EmbeddedPostgres:
             )
 
     def is_ready(self, port: int) -> bool:
-        """Postgres writes "ready" into its pid file once it accepts connections."""
+        """Postgres writes "ready" into its pid file once it accepts connections.
+
+        The file of one that was killed says so too, until the next one rewrites it and listens.
+        """
         try:
             lines = (self._folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except OSError:
             return False
-        return len(lines) >= 8 and lines[3].strip() == str(port) and lines[7].strip() == "ready"
+        says_so = len(lines) >= 8 and (lines[3].strip(), lines[7].strip()) == (str(port), "ready")
+        return says_so and not is_free(port)
 
     def address(self, port: int) -> str:
         return f"postgresql+psycopg2://{USER}:{self._password}@{LOOPBACK}:{port}/{DATABASE}"
