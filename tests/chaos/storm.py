@@ -299,8 +299,10 @@ class Storm:
     def live_without_postgres(self, seconds: float) -> None:
         """Postgres is away for long: every read is answered, batches go on, rules wait."""
         assert self.reader is not None
+        self._traffic()  # a stream that has just been started shall be past its start
         self.catch_up()
         batches, answers = self._newest(), self.reader.answers.copy()
+        before = self.chosen["spenders"]
         self._kill("postgres")
         gone = time.monotonic()
         refused = 0
@@ -310,6 +312,7 @@ class Storm:
             refused += self._is_refused()
         self.serve_all()
         back = time.monotonic()
+        self.chosen["spenders"] = 1 - before % 2
         self.apply()
         while not self._runs_the_newest_plan():
             if time.monotonic() - back > PATIENCE:
