@@ -8,12 +8,10 @@ analysts choose round numbers, or are all distinct. Best of five, CPU time.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -25,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from kernel import CATALOG, NOW, TYPES, USERS, history
 from report import table
-from stage import ROOT, machine
 
+from circumstances import circumstances
 from headrace.clock import DAY
 from headrace.engine.bits import rules_of
 from headrace.engine.fold import folded
@@ -151,27 +149,18 @@ def figures(segments: Sequence[Segment], facts: Sequence[pa.Table]) -> tuple[str
 
 def page(rows: Sequence[Sequence[str]]) -> str:
     """The figures for people, with the machine and the day."""
-    day = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = [
         "# Rules for everyone, on one core",
         "",
         "Written by `make bench-kernel`; do not edit.",
         "",
-        f"- **Machine**: {machine()}. **Date**: {day}, commit {commit()}.",
+        f"- {circumstances()}",
         f"- **Work**: {(__doc__ or '').split(chr(10), 2)[2].strip()}",
         "",
         *table(HEAD, rows),
         "",
     ]
     return "\n".join(lines)
-
-
-def commit() -> str:
-    """The commit measured."""
-    words = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
 
 
 def compile_plan(segments: Sequence[Segment]) -> Plan:

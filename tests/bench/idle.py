@@ -11,21 +11,20 @@ import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from report import table
-from stage import ROOT, machine
+from stage import ROOT
 
+from circumstances import circumstances
 from databases import fresh_database
 from deployment import Deployment
 from headrace.clock import DAY
@@ -162,11 +161,6 @@ def main() -> None:
 
 def page(crowds: list[Crowd]) -> str:
     """What was measured, on what, when."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True,
-        check=True,
-    ).stdout.strip()  # fmt: skip
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     assert __doc__ is not None
     about = " ".join(__doc__.split("\n\n", 1)[1].split())
     head = (
@@ -178,7 +172,7 @@ def page(crowds: list[Crowd]) -> str:
         "",
         "Written by `make bench-idle`; do not edit.",
         "",
-        f"- **Machine**: {machine()}. **Date**: {now}, commit {commit}.",
+        f"- {circumstances()}",
         f"- **Work**: {about}",
         "",
         *table(head, [crowd.row for crowd in crowds]),

@@ -7,7 +7,6 @@ a trial never replaces real figures. Exit code 1 when anything published was wro
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 import traceback
@@ -21,11 +20,12 @@ from drain import Drained, drain
 from latency import latency
 from report import Findings
 from rivals import by_hand, evaluate, write_files
-from stage import ROOT, Stage, machine
+from stage import ROOT, Stage
 from topic import Filled, fill
 from truth import Ranked, measures
 from workload import Events, Rules, draw_events, draw_traffic
 
+from circumstances import commit, machine
 from headrace.messages.topics import EVENTS
 
 RIVAL_RULES = (10, 100, 1_000)
@@ -67,7 +67,7 @@ class Bench:
         self.found = Findings(
             machine=machine(),
             command="python " + " ".join(sys.argv),
-            commit=_commit(),
+            commit=commit(),
             events=len(self.events),
             users=self.events.users,
             message_bytes=self.filled.size / len(self.events),
@@ -181,17 +181,6 @@ class Bench:
 def say(text: str) -> None:
     """A line of progress."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-def _commit() -> str:
-    answer = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return answer.stdout.strip() or "unknown"
 
 
 def main() -> int:

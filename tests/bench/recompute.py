@@ -11,13 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from evaluation import rules
 from kernel import CATALOG, NOW, TYPES
 from report import table
-from stage import ROOT, machine
 from tables import live_bytes
 
+from circumstances import circumstances
 from headrace.clock import DAY
 from headrace.embedded.jars import spark_jars
 from headrace.embedded.submit import JVM
@@ -208,11 +207,6 @@ def main() -> None:
 
 def page(steps: list[Step]) -> str:
     """What was measured, on what, when."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True,
-        check=True,
-    ).stdout.strip()  # fmt: skip
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     head = ("step", "users", "s", "users a minute", "events/s", "work")
     assert __doc__ is not None
     about = " ".join(__doc__.split("\n\n", 1)[1].split())
@@ -221,7 +215,7 @@ def page(steps: list[Step]) -> str:
         "",
         "Written by `make bench-recompute`; do not edit.",
         "",
-        f"- **Machine**: {machine()}. **Date**: {now}, commit {commit}.",
+        f"- {circumstances()}",
         f"- **Work**: {about}",
         "",
         *table(head, [step.row for step in steps]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -12,7 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import orjson
-import psutil
 import redis
 import sqlalchemy
 from processes import Meter, alive
@@ -239,18 +237,4 @@ def _compare(measure: Measured, constant: int) -> model.Compare:
     return model.Compare(subject, "gte", value)
 
 
-def machine() -> str:
-    """The machine in a line."""
-    memory = psutil.virtual_memory().total / 2**30
-    name = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        "unknown processor",
-    )
-    return f"{os.cpu_count()} cores ({name}), {memory:.0f} GiB"
-
-
-__all__ = ["MEMBERSHIPS", "ROOT", "Stage", "Stuck", "machine"]
+__all__ = ["MEMBERSHIPS", "ROOT", "Stage", "Stuck"]
