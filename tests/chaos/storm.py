@@ -299,10 +299,12 @@ class Storm:
     def live_without_postgres(self, seconds: float) -> None:
         """Postgres is away for long: every read is answered, batches go on, rules wait."""
         assert self.reader is not None
+        self.chosen["spenders"] = 0
+        self.apply()
         self._traffic()  # a stream that has just been started shall be past its start
         self.catch_up()
         batches, answers = self._newest(), self.reader.answers.copy()
-        before = self.chosen["spenders"]
+        self.chosen["spenders"] = 1  # another threshold, so no history to build
         self._kill("postgres")
         gone = time.monotonic()
         refused = 0
@@ -312,7 +314,6 @@ class Storm:
             refused += self._is_refused()
         self.serve_all()
         back = time.monotonic()
-        self.chosen["spenders"] = 1 - before % 2
         self.apply()
         while not self._runs_the_newest_plan():
             if time.monotonic() - back > PATIENCE:
@@ -332,8 +333,7 @@ class Storm:
         print(f"without Postgres: {self.outage}", flush=True)
 
     def _is_refused(self) -> bool:
-        """Whether a change of a threshold is refused; the storm remembers the change."""
-        self.chosen["spenders"] = 1 - self.chosen["spenders"] % 2
+        """Whether what is chosen cannot be published."""
         try:
             self.apply()
         except OperatorError:
@@ -445,7 +445,7 @@ class Storm:
             "memberships compared": self.memberships,
             "differences": len(self.differences) + len(self.reader.wrong),
             "answers to the reader": dict(self.reader.answers),
-            "without Postgres": self.outage,
+            **({"without Postgres": self.outage} if self.outage else {}),
             "recovery p50 s": round(times[len(times) // 2], 1) if times else None,
             "recovery p95 s": round(times[int(len(times) * 0.95)], 1) if times else None,
             "recovery by victim s": {name: max(took) for name, took in sorted(by_victim.items())},
@@ -479,7 +479,10 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=60, help="events of an action, about")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     asked = parser.parse_args()
-    print(f"replay: python tests/chaos/storm.py --kills {asked.kills} --seed {asked.seed}")
+    print(
+        f"replay: python tests/chaos/storm.py --kills {asked.kills} --seed {asked.seed}"
+        f" --postgres-away {asked.postgres_away:g}"
+    )
     folder = Path(tempfile.mkdtemp(prefix="headrace-storm-"))
     home, began = folder / "home", time.monotonic()
     with ExitStack() as stack:
