@@ -41,6 +41,11 @@ def pids(home: Path) -> dict[str, int | None]:
     return {row.name: row.pid for row in status(home, Settings(home=home))}
 
 
+def gone(pid: int) -> None:
+    """Wait until a killed process has ended."""
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
+
+
 def remember(servers: Servers) -> None:
     with psycopg2.connect(plain(servers.postgres_url)) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE IF NOT EXISTS memory (word text)")
@@ -126,7 +131,7 @@ def test_killed_servers_come_back_where_they_were_with_what_they_knew(
         os.kill(pid, signal.SIGKILL)
     for pid in before.values():
         assert pid is not None
-        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
+        gone(pid)
     assert [row.is_running for row in status(home, Settings(home=home))] == [False] * len(NAMES)
     assert up(home, Settings(home=home)) == started
     assert memories(started) == [True, True, True]
@@ -140,6 +145,7 @@ def test_one_that_was_killed_answers_when_up_returns(
     pid = pids(home)[name]
     assert pid is not None
     os.killpg(os.getpgid(pid), signal.SIGKILL)
+    gone(pid)
     assert up(home, Settings(home=home)) == started
     psycopg2.connect(plain(started.postgres_url)).close()
     with redis.Redis.from_url(started.redis_url) as client:

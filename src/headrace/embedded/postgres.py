@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headrace.embedded.children import make_private, write_private
-from headrace.embedded.ports import LOOPBACK, is_free
+from headrace.embedded.ports import LOOPBACK, answers
 from headrace.embedded.server import Launch
 from headrace.errors import OperatorError
 
@@ -26,6 +27,9 @@ OPTIONS = {
     "shared_buffers": "64MB",
     "dynamic_shared_memory_type": "mmap",  # containers often have a tiny /dev/shm
 }
+
+# Postgres answers it before anything else with a letter: ours offers no TLS on loopback.
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
 class EmbeddedPostgres:
@@ -83,14 +87,14 @@ class EmbeddedPostgres:
     def is_ready(self, port: int) -> bool:
         """Postgres writes "ready" into its pid file once it accepts connections.
 
-        The file of one that was killed says so too, until the next one rewrites it and listens.
+        The file of one that was killed says so too, until the next one rewrites it.
         """
         try:
             lines = (self._folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except OSError:
             return False
         says_so = len(lines) >= 8 and (lines[3].strip(), lines[7].strip()) == (str(port), "ready")
-        return says_so and not is_free(port)
+        return says_so and answers(port, SSL_REQUEST, b"N")
 
     def address(self, port: int) -> str:
         return f"postgresql+psycopg2://{USER}:{self._password}@{LOOPBACK}:{port}/{DATABASE}"
