@@ -184,6 +184,11 @@ class _Play:
             # A job of which nobody has seen anything yet would prove nothing.
             if not killed and time.monotonic() >= kill_at and greeted:
                 killed = self._kill_stream()
+            if not killed and time.monotonic() >= kill_at + PATIENCE_SECONDS:
+                raise OperatorError(
+                    f"nobody has become a member within {PATIENCE_SECONDS:.0f} s, so there is no"
+                    f" stream worth killing; its log is in {self.settings.home / 'logs'}"
+                )
             time.sleep(LOOK_EVERY_SECONDS)
 
     def _greet(self, segment: str, seconds: float) -> None:
