@@ -75,7 +75,7 @@ def stream(
 
     With ``accept_loss`` a new generation passes over what Kafka no longer holds.
     """
-    kafka = {"kafka.bootstrap.servers": settings.kafka_bootstrap}
+    kafka = {"kafka.bootstrap.servers": settings.kafka_bootstrap, **PROMPT}
     named = {row: in_namespace(settings.namespace, row) for row in TOPICS_USED}
     lake = Lake(settings.tables_root)
     lake.create(spark)
@@ -145,6 +145,9 @@ def held_by_kafka(settings: Settings) -> Held:
     return held
 
 
+# A consumer asks for more while its last answer is read. Between two batches there is none, and
+# each partition's next read would first wait for that request to give up: 500 ms by default.
+PROMPT = {"kafka.fetch.max.wait.ms": "10"}
 TOPICS_USED = (EVENTS, CONTROL, MEMBERSHIPS, SEGMENTS, DEAD)
 
 
