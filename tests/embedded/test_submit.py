@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from headrace.embedded.class_archive import archive_option, class_archive
+from headrace.embedded.jars import spark_home
 from headrace.embedded.submit import command, environment, option, package_zip, split
 from headrace.settings import Settings
 
@@ -93,3 +96,30 @@ def test_the_environment_of_a_cluster_keeps_its_interpreter() -> None:
     cluster = environment({}, master="yarn", **where)  # type: ignore[arg-type]
     assert not {"PYSPARK_PYTHON", "SPARK_LOCAL_IP"} & cluster.keys()
     assert cluster["SPARK_HOME"] == "/spark"
+
+
+def version_under(*options: str) -> subprocess.CompletedProcess[str]:
+    """Let Spark's JVM, with these options, say its version."""
+    words = ["./spark-submit.sh", "--driver-java-options", " ".join(options), "--version"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_jobs_begin_with_the_archive_that_setup_made() -> None:
+    option = archive_option(spark_home())
+    assert option, "`make setup` makes it"
+    # Under this option a JVM ends where otherwise it would go on without its archive.
+    assert version_under("-Xshare:on", *option).returncode == 0
+    assert version_under("-Xshare:on", "-XX:SharedArchiveFile=/dev/null").returncode != 0
+
+
+def test_another_java_or_other_jars_have_another_archive(tmp_path: Path) -> None:
+    java = tmp_path / "java"
+    java.touch()
+    (tmp_path / "jars").mkdir()
+    found = {class_archive(tmp_path, str(java))}
+    (tmp_path / "jars" / "a.jar").write_bytes(b"a")
+    found.add(class_archive(tmp_path, str(java)))
+    java.write_text("newer")
+    found.add(class_archive(tmp_path, str(java)))
+    assert len(found) == 3
+    assert archive_option(tmp_path, str(java)) == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame
 
-from headrace.spark.dues import Dues
+from headrace.spark.dues import Dues, survey
 from headrace.spark.session import Session
 
 NOBODY: set[str] = set()
@@ -24,7 +24,7 @@ def taken(dues: Dues, table: DataFrame, now: int, limit: int = 100) -> set[str]:
 
 def test_due_users_are_taken_once_their_instant_has_come(spark: Session):
     table = profiles(spark, [("ann", 1, 10), ("bob", 1, 20), ("cid", 1, None)])
-    dues = Dues.of(table)
+    dues, _ = survey(table)
     assert taken(dues, table, now=9) == NOBODY
     dues.had_their_turn(table, now=9, next_due=None)
     assert taken(dues, table, now=10) == {"ann"}
@@ -37,7 +37,7 @@ def test_due_users_are_taken_once_their_instant_has_come(spark: Session):
 
 def test_more_than_the_limit_take_turns_the_earliest_first(spark: Session):
     table = profiles(spark, [("ann", 1, 10), ("bob", 1, 20), ("cid", 1, 15), ("ann", 2, 90)])
-    dues = Dues.of(table)
+    dues, _ = survey(table)
     assert taken(dues, table, now=50, limit=1) == {"cid"}
     table = table.union(profiles(spark, [("cid", 3, None)]))
     dues.had_their_turn(table, now=50, next_due=None)
@@ -52,7 +52,7 @@ def test_more_than_the_limit_take_turns_the_earliest_first(spark: Session):
 
 def test_after_a_repeated_batch_nobody_is_taken_for_settled(spark: Session):
     table = profiles(spark, [("ann", 1, 10), ("bob", 1, 20)])
-    dues = Dues.of(table)
+    dues, _ = survey(table)
     taken(dues, table, now=50)
     dues.unknown()  # its commit was there already, and may have taken fewer
     dues.had_their_turn(table, now=50, next_due=None)

@@ -52,6 +52,14 @@ class Jar:
         return f"{organisation.replace('.', '/')}/{artifact}/{version}/{self.file_name}"
 
 
+def spark_home() -> Path:
+    """PySpark's folder, which holds a whole Spark."""
+    spec = find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise OperatorError("PySpark is not installed here; run `make setup`")
+    return Path(spec.origin).parent
+
+
 def lock_file() -> Path:
     """``jars.lock``: of the checkout, or the copy inside an installed wheel."""
     inside = Path(__file__).parent / "jars.lock"
@@ -133,14 +141,12 @@ def default_repository() -> str:
 
     Asked of Ivy instead of written here, so that there is one owner of that address.
     """
-    spec = find_spec("pyspark")
-    if spec is not None and spec.origin is not None:
-        for ivy in sorted((Path(spec.origin).parent / "jars").glob("ivy-*.jar")):
-            with zipfile.ZipFile(ivy) as jar:
-                resolver = jar.read("org/apache/ivy/plugins/resolver/IBiblioResolver.class")
-            found = re.search(rb"https://[\w./-]+/maven2/", resolver)
-            if found:
-                return found.group().decode("ascii")
+    for ivy in sorted((spark_home() / "jars").glob("ivy-*.jar")):
+        with zipfile.ZipFile(ivy) as jar:
+            resolver = jar.read("org/apache/ivy/plugins/resolver/IBiblioResolver.class")
+        found = re.search(rb"https://[\w./-]+/maven2/", resolver)
+        if found:
+            return found.group().decode("ascii")
     raise OperatorError(
         "no Maven repository is known, because PySpark is not installed whole;"
         " set HEADRACE_MAVEN_REPOSITORY to the address of one"

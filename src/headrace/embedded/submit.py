@@ -11,10 +11,10 @@ import os
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
-from headrace.embedded.jars import spark_jars
+from headrace.embedded.class_archive import archive_option
+from headrace.embedded.jars import spark_home, spark_jars
 from headrace.embedded.java import find_java
 from headrace.errors import OperatorError
 from headrace.settings import Settings, load_settings
@@ -34,7 +34,7 @@ JVM = (
 )
 
 
-def defaults(settings: Settings, root: Path) -> dict[str, str]:
+def defaults(settings: Settings, root: Path, spark_home: Path) -> dict[str, str]:
     """Spark settings for every job; ``--conf`` overrides each."""
     logging = next(
         (
@@ -60,6 +60,7 @@ def defaults(settings: Settings, root: Path) -> dict[str, str]:
         "spark.driver.extraJavaOptions": " ".join(
             (
                 *JVM,
+                *archive_option(spark_home),
                 "-Duser.timezone=UTC",
                 *((f"-Dlog4j2.configurationFile=file:{logging}",) if logging else ()),
             )
@@ -89,7 +90,7 @@ def command(
     jars = [*map(str, spark_jars(settings)), *(option(options, "--jars") or "").split(",")]
     ours += ["--jars", ",".join(filter(None, jars))]
     options = _without(options, "--jars")
-    for key, value in defaults(settings, root).items():
+    for key, value in defaults(settings, root, spark_home).items():
         ours += ["--conf", f"{key}={value}"]
     # spark-submit keeps the last of several values: the user's come after ours.
     return [
@@ -192,20 +193,13 @@ def _found(script: str) -> Path:
     return CHECKOUT / script
 
 
-def _spark_home() -> Path:
-    spec = find_spec("pyspark")
-    if spec is None or spec.origin is None:
-        raise OperatorError("PySpark is not installed here; run `make setup`")
-    return Path(spec.origin).parent
-
-
 def main(arguments: Sequence[str]) -> int:
     """Become spark-submit."""
     settings = load_settings()
-    spark_home = _spark_home()
-    line = command(arguments, settings, spark_home=spark_home, root=project_root())
+    home = spark_home()
+    line = command(arguments, settings, spark_home=home, root=project_root())
     master = option(line, "--master") or settings.stream.master
-    variables = environment(os.environ, master=master, spark_home=spark_home, java=find_java())
+    variables = environment(os.environ, master=master, spark_home=home, java=find_java())
     os.execve(line[0], line, variables)
 
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Doubling waits. A run of ``healthy_after`` seconds forgives all failures before it."""
+    """Doubling waits. After a run of ``healthy_after`` seconds there is none."""
 
     first: float = 1.0
     most: float = 60.0
-    healthy_after: float = 300.0
+    healthy_after: float = 60.0
     quick_limit: int = 5
     failures: int = 0
 
     def after(self, ran: float) -> Backoff:
         """The state after a run of ``ran`` seconds has failed."""
-        return replace(self, failures=1 if ran >= self.healthy_after else self.failures + 1)
+        return replace(self, failures=0 if ran >= self.healthy_after else self.failures + 1)
 
     @property
     def wait(self) -> float:

@@ -40,11 +40,11 @@ log = structlog.get_logger()
 class Timings:
     """Seconds; the defaults suit production, tests are in a hurry."""
 
-    poll: float = 1.0
+    poll: float = 0.5
     lease: float = 15.0
     renew: float = 5.0
     # Asking a Postgres that is away more rarely than this would delay the return by as much.
-    away: float = 5.0
+    away: float = 2.0
     # For the job to end its batch.
     patience: float = 15.0
     backoff: Backoff = field(default_factory=Backoff)

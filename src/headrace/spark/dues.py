@@ -28,11 +28,6 @@ class Dues:
     _settles: int = NEVER
     _in_vain: bool = False
 
-    @staticmethod
-    def of(profiles: DataFrame) -> Dues:
-        """What the table says."""
-        return Dues(profiles.agg(F.min("next_due").alias("due")).collect()[0]["due"])
-
     def users(self, profiles: DataFrame, *, now: int, limit: int) -> DataFrame | None:
         """Users to take besides the touched ones, some of them twice or in vain; None for nobody.
 
@@ -69,6 +64,13 @@ class Dues:
             # Only superseded rows are left behind the bound: look ahead for the next.
             ahead = profiles.where(F.col("next_due") > now)
             self.earliest = ahead.agg(F.min("next_due").alias("due")).collect()[0]["due"]
+
+
+def survey(profiles: DataFrame) -> tuple[Dues, int]:
+    """What the table says of its users' instants, and about how many users it has."""
+    about = profiles.agg(F.min("next_due"), F.approx_count_distinct("user_id"))
+    earliest, users = about.collect()[0]
+    return Dues(earliest), users
 
 
 def overdue(profiles: DataFrame, *, now: int) -> DataFrame:

@@ -23,7 +23,7 @@ from headrace.plan.model import Plan
 from headrace.spark import corrections
 from headrace.spark.commits import Commit, newest_commit
 from headrace.spark.course import Course, Report, Surroundings
-from headrace.spark.dues import Dues, has_overdue_facts
+from headrace.spark.dues import Dues, has_overdue_facts, survey
 from headrace.spark.fold import advanced, write_profiles
 from headrace.spark.gather import Gathering
 from headrace.spark.handover import Backfill, drop_staging, staging_table
@@ -224,8 +224,7 @@ def _due_users(
 ) -> DataFrame | None:
     profiles = around.lake.read(spark, "profiles")
     if course.dues is None:
-        course.dues = Dues.of(profiles)
-        course.users = profiles.agg(F.count_distinct("user_id").alias("users")).collect()[0][0]
+        course.dues, course.users = survey(profiles)
     return course.dues.users(profiles, now=header.now, limit=plan.job.due_limit)
 
 
