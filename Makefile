@@ -4,8 +4,8 @@
 # make properties  the property tests at length; N=10000 pairs of rules and history in all
 # make airflow Airflow on loopback, for the DAGs in dags/
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test properties chaos lint format bench bench-kernel bench-recompute bench-idle airflow clean
-.PHONY: airflow-test
+.PHONY: help setup doctor demo test properties chaos lint format bench bench-kernel bench-recompute bench-idle bench-windows
+.PHONY: airflow airflow-test clean
 
 HEADRACE := .venv/bin/headrace
 AIRFLOW := .airflow/venv/bin/airflow
@@ -66,6 +66,9 @@ bench-recompute: setup ## Measure recomputes and audits of a million users; docs
 
 bench-idle: setup ## Measure what idle users cost a batch; docs/benchmarks-idle.md
 	.venv/bin/python tests/bench/idle.py --write docs/benchmarks-idle.md
+
+bench-windows: setup ## Measure what longer windows cost a batch; docs/benchmarks-windows.md
+	.venv/bin/python tests/bench/windows.py --write docs/benchmarks-windows.md
 
 bench: setup ## Measure the streaming job; writes docs/benchmarks.md
 	.venv/bin/python tests/bench/main_job.py $(BENCH)

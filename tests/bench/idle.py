@@ -8,11 +8,8 @@ Kafka, Postgres and Delta on this machine. Seconds are medians of whole batches.
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,18 +18,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent))
 
+from in_process import Opener, deployments
 from report import table
-from stage import ROOT
 
-from circumstances import circumstances
-from databases import fresh_database
-from deployment import Deployment
+from circumstances import ROOT, circumstances
 from headrace.clock import DAY
-from headrace.embedded import running
-from headrace.embedded.jars import spark_jars
-from headrace.settings import Settings
 from headrace.spark.course import Report
-from headrace.spark.session import Session, open_session
 
 CATALOG = (ROOT / "rules" / "catalog.yaml").read_text()
 RULES = {
@@ -87,38 +78,37 @@ def trickle(round_: int, now: int) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def measured(spark: Session, settings: Settings, rules: Path, users: int) -> Crowd:
+def measured(opened: Opener, users: int) -> Crowd:
     """Fill, then trickle, then wait for those who leave."""
-    with Deployment.opened(spark, settings, rules) as here:
-        here.patience_seconds = 3_600  # a hundred batches, however slow
-        here.publish(RULES, CATALOG)
-        here.send(old_events(users, _now()))
-        here.lines.clear()  # a million of them; nobody asks the oracle here
-        here.run(lambda report: here.counted >= here.sent)
-        seconds: list[float] = []
+    here = opened(f"idle{users}")
+    here.publish(RULES, CATALOG)
+    here.send(old_events(users, _now()))
+    here.lines.clear()  # a million of them; nobody asks the oracle here
+    here.run(lambda report: here.counted >= here.sent)
+    seconds: list[float] = []
 
-        def feed(report: Report) -> bool:
-            if report.events:
-                seconds.append(sum(report.seconds.values()))
-            here.send(trickle(len(here.reports), _now()))
-            return len(seconds) > BATCHES
+    def feed(report: Report) -> bool:
+        if report.events:
+            seconds.append(sum(report.seconds.values()))
+        here.send(trickle(len(here.reports), _now()))
+        return len(seconds) > BATCHES
 
-        here.send(trickle(0, _now()))
-        here.run(feed)
-        end = here.last.header.now
-        here.run(lambda report: report.header.now > end + 30_000)
-        left = here.lake.read(spark, "transitions").where(
-            "segment = 'browsing' AND change = 'exit' AND reason = 'time'"
-        )
-        late = left.selectExpr("max(at - effective_at) AS late").collect()[0]["late"]
-        detail = here.lake.delta(spark, "profiles").detail().collect()[0]
-        return Crowd(
-            users,
-            statistics.median(seconds[10:35]),  # the first ones warm up
-            statistics.median(seconds[-25:]),
-            detail["numFiles"],
-            late / 1_000,
-        )
+    here.send(trickle(0, _now()))
+    here.run(feed)
+    end = here.last.header.now
+    here.run(lambda report: report.header.now > end + 30_000)
+    left = here.lake.read(here.spark, "transitions").where(
+        "segment = 'browsing' AND change = 'exit' AND reason = 'time'"
+    )
+    late = left.selectExpr("max(at - effective_at) AS late").collect()[0]["late"]
+    detail = here.lake.delta(here.spark, "profiles").detail().collect()[0]
+    return Crowd(
+        users,
+        statistics.median(seconds[10:35]),  # the first ones warm up
+        statistics.median(seconds[-25:]),
+        detail["numFiles"],
+        late / 1_000,
+    )
 
 
 def _now() -> int:
@@ -131,30 +121,11 @@ def main() -> None:
     parser.add_argument("users", type=int, nargs="*", default=[100_000, 1_000_000])
     parser.add_argument("--write", type=Path, metavar="FILE", help="A page in Markdown, too.")
     asked = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="headrace-idle-"))
-    spark = open_session(
-        "bench-idle",
-        master=f"local[{os.cpu_count()}]",
-        jars=[str(jar) for jar in spark_jars()],
-        settings={"spark.driver.memory": "3g", "spark.sql.shuffle.partitions": "4"},
-    )
     crowds = []
-    try:
-        with running(folder / "servers") as servers:
-            for users in asked.users:
-                settings = Settings(
-                    home=folder / f"home-{users}",
-                    namespace=f"idle{users}",
-                    postgres_url=fresh_database(servers),
-                    kafka_bootstrap=servers.kafka_bootstrap,
-                    redis_url=servers.redis_url,
-                    stream={"trigger_ms": 500},
-                )
-                crowds.append(measured(spark, settings, folder / f"rules-{users}", users))
-                print(*crowds[-1].row, flush=True)
-    finally:
-        spark.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with deployments("idle") as opened:
+        for users in asked.users:
+            crowds.append(measured(opened, users))
+            print(*crowds[-1].row, flush=True)
     if asked.write is not None:
         asked.write.write_text(page(crowds))
 

@@ -81,4 +81,6 @@ class Course:
     def after(start: Start) -> Course:
         """The course that continues from where ``start`` found the tables."""
         ends = start.starting_offsets or (start.newest.ends if start.newest else {})
-        return Course(start.generation, start.newest, start.newest, ends=ends)
+        # Always from the same bucket on, a job that is often started again would never reach some.
+        bucket = start.newest.n if start.newest else 0
+        return Course(start.generation, start.newest, start.newest, ends=ends, bucket=bucket)
