@@ -33,6 +33,10 @@ TRIALS = {
         drafted and activated, rolled back, ended and brought back, some with history to build
         first. No answer may be of no version whole, and from the first reader who sees the new to
         the last who sees the old may be no second.""",
+    "backfills": """A rule needs history. The job dies by SIGKILL amid building it, again and again,
+        while events come, then may end; the rule is taken back and given once more, to build the
+        same history uninterrupted. Both times all that is served is held against the reference
+        evaluator.""",
     "stops": """The stream is told to stop at random instants while events come. No stop may raise
         or take over 15 s, and in the end the members are those of the reference evaluator.""",
 }

@@ -169,7 +169,7 @@ class Storm:
         self.shop = Shop(seed=self.seed, users=self.users, start=system_clock())
         self.serve_all()
         self.apply()
-        self._send([*self.shop.history(self.users * 12), *keepers(self.shop.start)])
+        self.send([*self.shop.history(self.users * 12), *keepers(self.shop.start)])
         self.serve_all()
         self.catch_up()
         known = {message.key.decode() for message in keepers(self.shop.start)}
@@ -218,7 +218,8 @@ class Storm:
     def _store(self) -> Store:
         return Store(self.settings.postgres_url.get_secret_value(), self.settings.namespace)
 
-    def _send(self, messages: Sequence[Message]) -> None:
+    def send(self, messages: Sequence[Message]) -> None:
+        """Note what is sent, and what it is meant to become; wait until the broker has it."""
         for message in messages:
             self.journal.note(message)
         self.journal.flush()
@@ -239,14 +240,14 @@ class Storm:
         action()
 
     def _traffic(self) -> None:
-        self._send(self.shop.live(self.dice.randint(1, 4 * self.rate), system_clock()))
+        self.send(self.shop.live(self.dice.randint(1, 4 * self.rate), system_clock()))
 
     def _again(self) -> None:
         """Events of long ago, sent again as they were."""
         lines = self.journal.lines.read_bytes().splitlines()
         some = [line for line in self.dice.sample(lines, 40) if b'"event_id"' in line]
         self.resent += len(some)
-        self._send([Message(b"again", line, "duplicate") for line in some])
+        self.send([Message(b"again", line, "duplicate") for line in some])
 
     def _change_rule(self) -> None:
         name = self.dice.choice([name for name, texts in RULES.items() if len(texts) > 1])
@@ -355,7 +356,7 @@ class Storm:
         while time.monotonic() < deadline:
             try:
                 self.serve_all()
-                self._send(self.shop.live(5, system_clock()))
+                self.send(self.shop.live(5, system_clock()))
                 if self._newest() > before and self._answers():
                     self.recoveries.append((victim, time.monotonic() - began))
                     return

@@ -5,134 +5,21 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.clock import DAY, HOUR
-from headrace.engine.compact import compact
 from headrace.engine.door import admit
-from headrace.engine.evaluate import without_repeats
-from headrace.engine.families import FAMILY_SCHEMA, Regrouping, regroup
-from headrace.engine.identity import FORGOTTEN, Identities, apply_identities, links_of
-from headrace.engine.regroup import step
-from headrace.engine.state import CURRENT, GONE, STATE_SCHEMA
-from headrace.plan.model import Plan
 from headrace.rules.reference import reference_members
 from headrace.rules.yaml import parse_segment
 from properties import many
 from rule_folders import segment
-from strategies import AT, CATALOG, Case
-from streams import Stream, dense, plan_of, raw
-
-
-class Town(Stream):
-    """A stream that keeps its families, as the job does in its tables."""
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
-        self.families: dict[str, dict[str, Any]] = {}
-        self.arrived: pa.Table | None = None
-        self.changes: list[Regrouping] = []
-
-    def live(self, events: pa.Table, now: int) -> pa.Table:
-        """One batch of accepted EVENTS."""
-        self.n += 1
-        events = events.append_column("at", pa.array(np.full(len(events), now), pa.int64()))
-        change = self._regroup(links_of(events), now)
-        earlier = events.slice(0, 0) if self.arrived is None else self.arrived
-        retold = earlier.filter(pc.is_in(earlier["user_id"], pa.array(change.retold, pa.string())))
-        retold = without_repeats(retold)
-        facts = apply_identities(events, self._identities())
-        again = apply_identities(retold, self._identities())
-        place = again.schema.get_field_index("sent_id")
-        again = again.set_column(place, "sent_id", pa.nulls(len(again), pa.string()))
-        facts = pa.concat_tables([facts, again.filter(pc.not_equal(again["type"], FORGOTTEN))])
-        self.arrived = pa.concat_tables([earlier, events])
-        elsewhere = [
-            move["user_id"]
-            for move in change.moves.to_pylist()
-            if move["role"] in ("stays", "leaves")
-        ]
-        # As the job reads them: only rows of users whom the batch concerns.
-        due = self.rows.filter(pc.less_equal(self.rows["next_due"], now))["user_id"].to_pylist()
-        targets = change.moves["user_id"].to_pylist()
-        concerned = {*facts["user_id"].to_pylist(), *due, *targets} - set(elsewhere)
-        own = self.rows.filter(pc.is_in(self.rows["user_id"], pa.array(concerned, pa.string())))
-        state = pa.concat_tables([own, self._moved(change)], promote_options="default")
-        for name in ("origin", "role", "cause", "into"):
-            if name not in state.column_names:
-                state = state.append_column(name, pa.nulls(len(state), pa.string()))
-        out = step(state, facts, plan=self.plan, now=now, n=self.n)
-        self.rows = pa.concat_tables([self.rows, out])
-        self._listen(out)
-        self.changes.append(change)
-        return out
-
-    def _regroup(self, links: list[Any], now: int) -> Regrouping:
-        named = {user for link in links for user in link[2:] if user}
-        names = {
-            row["family"]
-            for row in self.families.values()
-            if row["user_id"] in named or (row["due"] is not None and row["due"] <= now)
-        }
-        rows = [row for row in self.families.values() if row["family"] in names]
-        change = regroup(pa.Table.from_pylist(rows, FAMILY_SCHEMA), links, now=now)
-        self.families |= {row["user_id"]: row for row in change.rows.to_pylist()}
-        return change
-
-    def _identities(self) -> Identities:
-        rows = self.families.values()
-        return Identities(
-            {r["user_id"]: r["canonical"] for r in rows if r["canonical"] != r["user_id"]},
-            {r["user_id"]: r["forgotten"] for r in rows if r["forgotten"] is not None},
-        )
-
-    def _moved(self, change: Regrouping) -> pa.Table:
-        by_user: dict[str, list[dict[str, Any]]] = {}
-        for row in self.rows.to_pylist():
-            by_user.setdefault(row["user_id"], []).append(row)
-        moved = []
-        for move in change.moves.to_pylist():
-            for row in by_user.get(move["origin"], ()):
-                moved.append({**row, **move})
-            if move["role"] in ("stays", "leaves"):
-                moved.append({"n": -1, "layout": GONE, **move})
-        fields = [
-            *STATE_SCHEMA,
-            *(pa.field(n, pa.string()) for n in ("origin", "role", "cause", "into")),
-        ]
-        return pa.Table.from_pylist(moved, pa.schema(fields))
-
-    def known(self) -> set[str]:
-        rows = compact(self.rows, now=0, horizon_ms=0).to_pylist()
-        return {row["user_id"] for row in rows if row["layout"] == CURRENT}
-
-
-USERS = ["u1", "u2", "u3", "v1", "v2"]
-
-
-def linked(random: Random) -> Case:
-    """A dense case whose users are joined and forgotten."""
-    case = dense(random)
-    lines = list(case.lines)
-    for _ in range(random.randint(1, 6)):
-        ts = (
-            AT - random.randrange(35 * DAY)
-            if random.random() < 0.8
-            else AT - random.randrange(HOUR)
-        )
-        if random.random() < 0.65:
-            line = {"type": "alias", "from": random.choice(USERS), "to": random.choice(USERS)}
-        else:
-            line = {"type": "delete", "user_id": random.choice(USERS)}
-        lines.append(orjson.dumps({**line, "ts": ts}))
-    lines += random.sample(lines, min(len(lines), 12))
-    return Case(case.segments, tuple(lines), AT)
+from strategies import AT, CATALOG
+from streams import plan_of, raw
+from towns import Town, linked
 
 
 @given(st.integers(0, 1 << 32))

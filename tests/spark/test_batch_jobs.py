@@ -31,6 +31,7 @@ from headrace.settings import Settings
 from headrace.spark.evaluations import TABLE, forget_members, keep_members, kept_members
 from headrace.spark.header import Header
 from headrace.spark.plans import KeptPlans
+from headrace.spark.rewrites import ASKED
 from headrace.spark.session import Session
 from headrace.spark.tables import TABLES, Lake, TableName
 from headrace.store import Store
@@ -231,3 +232,4 @@ def test_upkeep_forgets_what_is_old(shop: Shop, capsys: pytest.CaptureFixture[st
     assert keep.run(shop.settings) == 0
     assert [path.name for path in evaluations.iterdir()] == ["new"]
     assert "removed 1 old files and folders, 0 old runs; vacuum took" in capsys.readouterr().out
+    assert (Path(shop.settings.tables_root) / ASKED).exists()

@@ -32,7 +32,7 @@ from headrace.messages.topics import CONTROL, DEAD, EVENTS, MEMBERSHIPS, SEGMENT
 from headrace.rules.folder import load_rules
 from headrace.rules.reference import reference_members
 from headrace.runtime import publish
-from headrace.spark import protocol
+from headrace.spark import protocol, rewrites
 from headrace.spark.corrections import ask
 from headrace.spark.course import Report
 from headrace.spark.evaluate import state_members
@@ -41,6 +41,7 @@ from headrace.spark.offsets import OffsetLog, PlannedBatch
 from headrace.spark.recompute import Audit, recomputed
 from headrace.spark.session import Session, plain_session
 from headrace.spark.start import newest_batch
+from headrace.spark.upkeep import COMPACTION_TASKS
 from rule_folders import write_rules
 from services import is_fresh, process, wait_until_stale
 
@@ -347,6 +348,21 @@ def test_upkeep_merges_and_vacuums_every_table_and_changes_no_membership(
         assert row_count(deployment, spark, name) >= rows
         done = {row["operation"] for row in deployment.lake.delta(spark, name).history().collect()}
         assert {"OPTIMIZE", "VACUUM END"} <= done, name
+    assert deployment.members() == deployment.expected()
+
+
+def test_a_rewrite_that_upkeep_asks_for_leaves_two_files_a_bucket(
+    deployment: Deployment, spark: Session
+):
+    asked = Path(deployment.settings.tables_root) / rewrites.ASKED
+    for second in range(3):
+        deployment.send([page_view(f"of-a-rewrite-{user}", now() + second) for user in range(20)])
+        deployment.run()
+    files = len(deployment.lake.read(spark, "profiles").inputFiles())
+    rewrites.ask(spark, deployment.lake)
+    deployment.run(lambda _: not asked.exists())
+    left = len(deployment.lake.read(spark, "profiles").inputFiles())
+    assert left <= COMPACTION_TASKS * deployment.plan.job.buckets < files
     assert deployment.members() == deployment.expected()
 
 

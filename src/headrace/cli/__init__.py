@@ -35,6 +35,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "forget": ("forget",),
     "schedules": ("schedules",),
     "quality": ("quality",),
+    "dlq": ("dlq",),
     "demo": ("demo",),
     "doctor": ("doctor",),
     "config": ("config",),

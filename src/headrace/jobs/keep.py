@@ -1,7 +1,7 @@
 """Upkeep of what only grows: files no table needs, old evaluations, logs and runs.
 
-Everything here only deletes, and deletes the same when it is told again. What has to be rewritten
-is the stream's to rewrite: it is the one writer of its tables.
+Everything here only deletes, and deletes the same when it is told again. The stream is asked to
+rewrite what has grown in small pieces: it is the one writer of its tables.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from headrace.clock import DAY, SECOND, Instant, system_clock
 from headrace.jobs.runs import Note, run_once
 from headrace.settings import Settings
 from headrace.spark.evaluations import forget_members
+from headrace.spark.rewrites import ask
 from headrace.spark.session import open_session
 from headrace.spark.tables import Lake
 from headrace.spark.upkeep import vacuum_tables
@@ -49,6 +50,7 @@ def _keep(settings: Settings, note: Note, *, now: Instant) -> None:
     forget_members(spark, lake, before=now - EVALUATIONS_DAYS * DAY)
     began = time.monotonic()
     vacuum_tables(spark, lake)
+    ask(spark, lake)
     seconds = round(time.monotonic() - began, 1)
     note({"files": len(old), "runs": runs, "vacuum_seconds": seconds})
     print(f"removed {len(old)} old files and folders, {runs} old runs; vacuum took {seconds} s")

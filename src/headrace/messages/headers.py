@@ -45,11 +45,15 @@ class DeadLetter:
     offset: int
 
     @property
+    def place(self) -> str:
+        """Where it lay, as people and programs name it."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+    @property
     def headers(self) -> Headers:
         """What the dead-letter topic carries beside the raw bytes."""
-        place = f"{self.topic}/{self.partition}/{self.offset}"
         return (
-            *cloud_event(TYPE_DEAD, place, "application/octet-stream"),
+            *cloud_event(TYPE_DEAD, self.place, "application/octet-stream"),
             ("reason", self.reason.encode()),
             ("topic", self.topic.encode()),
             ("partition", str(self.partition).encode()),

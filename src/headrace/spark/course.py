@@ -14,6 +14,7 @@ from headrace.spark.header import Correction, Header
 from headrace.spark.identities import Known
 from headrace.spark.offsets import OffsetLog, TopicOffsets
 from headrace.spark.publish import Counts, Outlet
+from headrace.spark.rewrites import Rewrite
 from headrace.spark.start import Start
 from headrace.spark.tables import Lake
 
@@ -75,6 +76,8 @@ class Course:
     rounds: Rounds = field(default_factory=Rounds)
     # What recomputes have asked for and no batch has carried out.
     corrections: list[Correction] = field(default_factory=list)
+    # What upkeep has asked for.
+    rewrite: Rewrite | None = None
     ends: TopicOffsets = field(default_factory=dict)
 
     @staticmethod

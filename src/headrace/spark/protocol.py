@@ -32,14 +32,16 @@ from headrace.spark.identities import Known, arrived_links, carry_out, no_links
 from headrace.spark.intake import append_events
 from headrace.spark.offsets import PlannedBatch
 from headrace.spark.publish import Counts, count_batch, publish, publish_forgotten
+from headrace.spark.rewrites import Rewrite
 from headrace.spark.session import bind_transaction
-from headrace.spark.upkeep import compact_bucket, merge_small_files, vacuum_tables
+from headrace.spark.tables import Lake
+from headrace.spark.upkeep import APPENDED, compact_bucket, merge_small_files, vacuum_tables
 
 COMPACT_EVERY = 4  # appending batches between two compactions of a bucket
 WORTH_COMPACTING = 200_000  # users; up to half as many superseded rows are no burden
 MERGE_EVERY = 64  # committing batches between two merges of small files
 VACUUM_EVERY = 900  # about half an hour at a trigger of 2 s
-LOOK_EVERY = 32  # batches between two looks for corrections of which no notice came
+LOOK_EVERY = 32  # batches between two looks for what was asked of the stream without a notice
 
 
 def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundings) -> None:
@@ -78,6 +80,7 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
         _keep_up(spark, course, folded, plan, around)
     if course.known is not None and course.known.forgotten_until is not None:
         course.rounds.after_batch(spark, lake, header, plan.job, around.tombstone_key)
+    _rewrite_as_asked(spark, course, header, plan, lake)
     course.newest, course.replay, course.ends = header, None, planned.ends
     _remember_due(course, counts, header, around, spark)
     clock.lap("upkeep")
@@ -331,10 +334,23 @@ def _keep_up(
         course.appended, course.appends = 0, 0
     # Both rewrite the same files: one at a time.
     if course.batches % MERGE_EVERY == 0 and course.rounds.under_way is None:
-        for name in ("events", "transitions", "quarantine", "identities", "tombstones"):
+        for name in APPENDED:
             merge_small_files(spark, lake, name)
     if course.batches % VACUUM_EVERY == 0:
         vacuum_tables(spark, lake)
+
+
+def _rewrite_as_asked(
+    spark: SparkSession, course: Course, header: Header, plan: Plan, lake: Lake
+) -> None:
+    job = plan.job
+    if course.rounds.under_way is not None:
+        return  # removal rewrites the same files
+    if course.rewrite is not None:
+        if course.rewrite.step(spark, lake, now=header.now, horizon_ms=job.horizon_ms):
+            course.rewrite = None
+    elif course.batches % LOOK_EVERY == 0:
+        course.rewrite = Rewrite.asked(spark, lake, job.buckets)
 
 
 class _Laps:

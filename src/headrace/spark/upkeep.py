@@ -21,6 +21,8 @@ from headrace.spark.tables import TABLES, Lake
 
 # Two tasks for two cores: one bucket of a million users compacts in under 2 s.
 COMPACTION_TASKS = 2
+# Tables that batches only add to, a file or some each.
+APPENDED = ("events", "transitions", "quarantine", "identities", "tombstones")
 
 
 def compact_bucket(

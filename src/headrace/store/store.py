@@ -18,6 +18,7 @@ from headrace.store import (
     plans,
     progress,
     receipts,
+    replays,
     versions,
 )
 from headrace.store.audit import Verdict
@@ -253,6 +254,18 @@ class Store:
         """Those carried out online and not yet removed physically, the oldest first."""
         with self._database.begin() as connection:
             return receipts.unfinished(connection)
+
+    # Rejected messages
+
+    def replayed(self, places: Sequence[str]) -> set[str]:
+        """Those of ``places`` (topic/partition/offset) that have been sent again."""
+        with self._database.begin() as connection:
+            return replays.among(connection, places)
+
+    def note_replayed(self, places: Sequence[str], fix: str) -> None:
+        """Remember that these have been sent again, repaired by the text ``fix`` if any."""
+        with self._database.begin() as connection:
+            replays.note(connection, places, fix)
 
     # Audit
 

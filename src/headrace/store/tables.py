@@ -142,6 +142,14 @@ receipts = Table(
     Column("signature", Text, nullable=False),
 )
 
+replays = Table(
+    "replays",
+    metadata,
+    Column("place", Text, primary_key=True),
+    Column("at", _Time, nullable=False, server_default=func.now()),
+    Column("fix", Text, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,

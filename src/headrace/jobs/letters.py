@@ -1,0 +1,147 @@
+"""Rejected messages: read from the dead-letter topic, and sent again, repaired or as they were.
+
+Sent again, a message has the event id it had, or one made of its place: while the stream remembers
+ids, a repeat does not count, and Postgres remembers for good which messages have been sent again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import orjson
+
+from headrace.clock import Instant
+from headrace.errors import OperatorError
+from headrace.kafka.confluent import ConfluentConsumer, ConfluentProducer
+from headrace.messages.codec import BadMessage
+from headrace.messages.headers import DeadLetter, decode_dead_letter
+from headrace.messages.topics import DEAD, EVENTS, in_namespace
+from headrace.rules.fixes import Fix, Unfixable
+from headrace.settings import Settings
+from headrace.store import Store
+
+AT_ONCE = 1_000
+PATIENCE_SECONDS = 15.0
+WITHOUT_ID = ("traits", "alias", "delete")  # said twice they say the same
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A rejected message and when it was rejected."""
+
+    dead: DeadLetter
+    at: Instant
+
+
+@dataclass(slots=True)
+class Replay:
+    """What became of letters: sent again, sent again before, or why they could not be."""
+
+    sent: int = 0
+    before: int = 0
+    unfixable: dict[str, str] = field(default_factory=dict)
+
+
+def dead_letters(settings: Settings, chosen: Callable[[Letter], bool]) -> Iterator[Letter]:
+    """The chosen ones of all letters the topic holds, each once, in the order of their rejection.
+
+    Raises OperatorError when the broker does not answer, or holds less than it says.
+    """
+    topic = in_namespace(settings.namespace, DEAD)
+    seen: set[str] = set()
+    with ConfluentConsumer(settings.kafka_bootstrap, topic, "headrace-letters") as consumer:
+        bounds = {part: b for part, b in consumer.bounds().items() if b.end > b.start}
+        consumer.start_at({part: bound.start for part, bound in bounds.items()})
+        unread, heard = set(bounds), time.monotonic()
+        while unread:
+            records = consumer.poll(AT_ONCE, 0.2)
+            if records:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > PATIENCE_SECONDS:
+                raise OperatorError(f"{topic} gives no more of what it says it holds", code="HR940")
+            for record in records:
+                if record.offset + 1 >= bounds[record.partition].end:
+                    unread.discard(record.partition)
+                try:
+                    dead = decode_dead_letter(record.value, record.headers)
+                except BadMessage:
+                    continue  # not of ours
+                letter = Letter(dead, record.timestamp)
+                # A batch that was repeated after a crash has sent them again.
+                if dead.place not in seen and chosen(letter):
+                    seen.add(dead.place)
+                    yield letter
+
+
+def portions(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
+    """Some at a time: as many as Postgres is asked about at once."""
+    remaining = iter(letters)
+    while some := list(islice(remaining, AT_ONCE)):
+        yield some
+
+
+def replay(
+    settings: Settings,
+    store: Store,
+    letters: Iterable[Letter],
+    *,
+    fix: Fix | None,
+    text: str = "",
+    dry_run: bool = False,
+) -> Replay:
+    """Send ``letters`` again, by ``fix`` of that ``text`` where it is given.
+
+    What has been sent again before is not; nor is anything in a ``dry_run``.
+    """
+    done = Replay()
+    with ConfluentProducer(settings.kafka_bootstrap) as producer:
+        topic = in_namespace(settings.namespace, EVENTS)
+        for some in portions(letters):
+            known = store.replayed([letter.dead.place for letter in some])
+            ready = _repaired([one for one in some if one.dead.place not in known], fix, done)
+            done.before += len(known)
+            done.sent += len(ready)
+            if dry_run:
+                continue
+            for _, value in ready:
+                producer.send(topic, value=value, key=_key(value))
+            producer.flush()
+            # After the broker has them: who dies in between sends them twice, never not at all.
+            store.note_replayed([place for place, _ in ready], text)
+    return done
+
+
+def _repaired(letters: Sequence[Letter], fix: Fix | None, done: Replay) -> list[tuple[str, bytes]]:
+    """Place and new value of each letter that can be sent; ``done`` notes the others."""
+    ready = []
+    for letter in letters:
+        try:
+            value = letter.dead.raw if fix is None else fix.applied(letter.dead.raw)
+        except Unfixable as error:
+            done.unfixable[letter.dead.place] = str(error)
+            continue
+        ready.append((letter.dead.place, _with_id(value, letter.dead.place)))
+    return ready
+
+
+def _with_id(value: bytes, place: str) -> bytes:
+    line = _object(value)
+    if line is None or line.get("event_id") is not None or line.get("type") in WITHOUT_ID:
+        return value
+    return orjson.dumps({**line, "event_id": f"letter:{place}"})
+
+
+def _key(value: bytes) -> bytes:
+    user = (_object(value) or {}).get("user_id")
+    return user.encode() if isinstance(user, str) else b""
+
+
+def _object(value: bytes) -> dict[str, object] | None:
+    try:
+        line = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    return line if type(line) is dict else None
