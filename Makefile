@@ -44,11 +44,13 @@ properties: setup ## Property tests at length (N=10000 pairs of rules and histor
 
 KILLS ?= 100
 CHANGES ?= 50
+ACTIONS ?= 10000
 DEATHS ?= 20
 AWAY ?= 600
 
 chaos: setup ## Everything dies at random places while rules change (KILLS=100, SEED=); docs/reliability.md
 	.venv/bin/pytest -q --junitxml=.cache/chaos/mutations.xml tests/chaos/mutations.py
+	.venv/bin/python tests/chaos/lives.py --actions $(ACTIONS) --seed $(SEED)
 	.venv/bin/python tests/chaos/stops.py --stops $(KILLS) --seed $(SEED)
 	.venv/bin/python tests/chaos/rule_changes.py --changes $(CHANGES) --seed $(SEED)
 	.venv/bin/python tests/chaos/backfills.py --deaths $(DEATHS) --seed $(SEED)

@@ -29,6 +29,11 @@ TRIALS = {
         that was sent, and sent = accepted + repeats + quarantined. All the time a reader asks for
         users who are in a segment that nobody leaves: the answer is yes or 503. At the end
         Postgres is away for long: no read may fail.""",
+    "lives": """Whole lives of deployments without servers, by dice: facts in any order, doubled,
+        late and ahead; joins and deletions; batches that die and are repeated; clocks set back;
+        rules that come, go and come back, with history built meanwhile or given up; states told
+        anew. Whenever the dice say so, members are held against the reference evaluator, and the
+        messages so far against the members.""",
     "rule_changes": """A rule changes under load, while readers of two API processes watch: applied,
         drafted and activated, rolled back, ended and brought back, some with history to build
         first. No answer may be of no version whole, and from the first reader who sees the new to

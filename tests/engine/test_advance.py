@@ -239,11 +239,16 @@ def test_of_repeats_in_one_batch_the_first_offset_counts() -> None:
 def test_a_fact_ahead_of_now_waits_and_then_counts() -> None:
     ahead = facts(buys("ann", 200, ts=NOW + MINUTE), tells("ann", NOW + 2 * MINUTE, country="DE"))
     state = advance(empty_state(), ahead, plan=PLAN, now=NOW, n=1)
-    assert changes(state) == {"quiet": ("enter", "event", NOW)}
+    assert row_of(state)["changes"] is None and row_of(state)["first_seen"] is None
     assert row_of(state)["folded"] == 2
     assert row_of(state)["next_due"] == NOW + MINUTE
     out = advance(state, facts(), plan=PLAN, now=NOW + MINUTE, n=2)
-    assert changes(out) == {"big": ("enter", "event", NOW + MINUTE)}
+    assert changes(out) == {
+        "big": ("enter", "event", NOW + MINUTE),
+        "quiet": ("enter", "event", NOW + MINUTE),
+    }
+    assert orjson.loads(row_of(out)["changes"])["first_seen"]
+    assert row_of(out)["first_seen"] == NOW + MINUTE
     again = advance(pa.concat_tables([state, out]), facts(), plan=PLAN, now=NOW + HOUR, n=3)
     assert changes(again) == {"german": ("enter", "trait", NOW + 2 * MINUTE)}
     assert row_of(again)["pending"] is None and row_of(again)["folded"] == 0

@@ -20,7 +20,8 @@ def test_tables_of_an_earlier_release_get_the_columns_they_lack(
             older = older.addColumn(name, kind, comment=comment)
     older.execute()
     spark.createDataFrame(
-        [("ann", 1, 0, 1)], "user_id string, n bigint, bucket int, layout int"
+        [("ann", 1, 0, 1, 5)],
+        "user_id string, n bigint, bucket int, layout int, first_seen bigint",
     ).write.format("delta").mode("append").save(lake.path("profiles"))
     for _ in range(2):  # what is complete is left alone
         lake.create(spark)

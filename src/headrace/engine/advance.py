@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from headrace.engine import dues
 from headrace.engine.changes import Transitions, messages
 from headrace.engine.fold import Folded, folded
-from headrace.engine.group import Users, fact_rows, facts_of, input_rows, ints, users_of
+from headrace.engine.group import LOST, Users, fact_rows, facts_of, input_rows, ints, users_of
 from headrace.engine.logs import Log, Logs, stored_logs
 from headrace.engine.measures import Values, formerly, measured
 from headrace.engine.members import Members
@@ -187,6 +187,9 @@ class _Batch:
         counting, waiting = entering(code, users, state, self.events, arrived, ~repeated, now)
 
         found = folded(form, counting, now)
+        first_seen = self._first_seen(stood, counting.owners[counting.kinds != LOST])
+        # Of whom all that came still waits for its time, nothing is known yet.
+        seen, was_seen = first_seen != NEVER, users.known & (stood.first_seen != NEVER)
         tiles = merged(form, stood.tiles, self._added(form, found))
         logs = Logs.of(code, stood.log, [found.log, *self._added_logs()])
         windows = Windows(tiles, logs, now, stood.at)
@@ -200,8 +203,9 @@ class _Batch:
         stays = Stays(code, stood.stays, self.diff.added_stays if self.diff else ())
         stays.fill(was.table)
         stays.step(group, values.table, now)
-        suspects = Suspects.of(code, was.table, values.table, traits.changed(), users.known)
+        suspects = Suspects.of(code, was.table, values.table, traits.changed(), was_seen)
         turns = turned(code, group, members, suspects, count, definition, full=full)
+        turns = turns.among(seen, code, members)
         members = members.toggled(turns.users, code.version_ids[turns.rules])
         due = np.minimum(dues.due_of(windows, values), waiting.due(count))
         due = np.minimum(due, np.minimum(traits.due(), stays.due(now)))
@@ -215,8 +219,9 @@ class _Batch:
                 code, turns, fresh, counting, told=traits.told, waited=stood.next_due,
                 causes=causes, definition=definition, now=now,
             )  # fmt: skip
-            shown = traits.shown(users.known & (causes < 0))
-            speaking, changes = self._spoken(transitions, shown, definition, values)
+            shown = traits.shown(~seen | (was_seen & (causes < 0)))
+            strangers = ~was_seen & ~(users.known & (causes >= 0))
+            speaking, changes = self._spoken(transitions, shown, definition, values, strangers)
         emitted = np.ones(count, np.bool_)
         if self.diff is not None:
             emitted = (stood.next_due <= now) | ~users.known | (due != stood.next_due)
@@ -238,7 +243,7 @@ class _Batch:
             "ids": binary_column(*self._accepted(keys, has_id & ~repeated)),
             "pending": waiting.texts(count),
             "next_due": pa.array(due, pa.int64(), mask=due == NEVER),
-            "first_seen": self._first_seen(stood),
+            "first_seen": pa.array(first_seen, pa.int64(), mask=~seen),
             "changes": changes,
             "duplicates": np.bincount(users.owner_of_event[repeated], minlength=count),
             "folded": np.bincount(fresh.owners, minlength=count),
@@ -258,6 +263,7 @@ class _Batch:
         shown: Mapping[int, str],
         definition: Definition,
         values: Values,
+        strangers: Bools,
     ) -> tuple[Ints, list[str | None]]:
         """The users there is something to say of, and for everybody the text, if there is one."""
         users, count = self.users, len(self.users)
@@ -269,7 +275,7 @@ class _Batch:
         spoken = messages(
             self.code, transitions, definition.ended, values, users=speaking,
             names=users.names.take(pa.array(speaking)).to_pylist(),
-            first_seen=~users.known[speaking],
+            first_seen=strangers[speaking],
             traits=[shown.get(user) for user in speaking.tolist()], now=self.now, n=self.n,
         )  # fmt: skip
         for user, text in zip(speaking.tolist(), spoken, strict=True):
@@ -296,13 +302,14 @@ class _Batch:
                 causes[owners[owners >= 0]] = place
         return causes
 
-    def _first_seen(self, stood: _Stood) -> Ints:
+    def _first_seen(self, stood: _Stood, owners: Ints) -> Ints:
+        """When each user's first fact came true, given whose facts do now; NEVER where none has."""
         seen = np.where(self.users.known, stood.first_seen, NEVER)
         rows = self._joined_rows()
         others = ints(self.state["first_seen"], NEVER)[rows]
         np.minimum.at(seen, self.users.owner_of_state[rows], others)
-        first: Ints = np.where(seen == NEVER, self.now, seen)
-        return first
+        seen[owners[seen[owners] == NEVER]] = self.now
+        return seen
 
     def _adding_owners(self) -> Ints:
         return self.users.owner_of_state[self._adding_rows()]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.engine.identity import LINKS
+from headrace.engine.identity import FORGOTTEN, LINKS
 from headrace.engine.program import NEVER
 from headrace.engine.state import (
     ADDING,
@@ -25,8 +25,8 @@ from headrace.engine.state import (
     Ints,
 )
 
-UNUSED, TRAITS = -1, -2
-"""Numbers of event types that no measure uses, and of trait facts."""
+UNUSED, TRAITS, LOST = -1, -2, -3
+"""Numbers of event types that no measure uses, of trait facts, and of forgotten ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def ints(column: pa.ChunkedArray, absent: int) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts of numbered users: of types in the plan, TRAITS, or UNUSED ones."""
+    """Facts of numbered users: of types in the plan, TRAITS, UNUSED or LOST ones."""
 
     owners: Ints
     kinds: Ints
@@ -169,10 +169,8 @@ def facts_of(events: pa.Table, owners: Ints, types: Mapping[str, int]) -> Facts:
     coded = events["type"].combine_chunks().dictionary_encode()
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.combine_chunks()
-    numbers = [
-        TRAITS if kind == "traits" else types.get(kind, UNUSED)
-        for kind in coded.dictionary.to_pylist()
-    ]
+    numbered = {**types, "traits": TRAITS, FORGOTTEN: LOST}
+    numbers = [numbered.get(kind, UNUSED) for kind in coded.dictionary.to_pylist()]
     kinds = np.array([*numbers, UNUSED], np.int64)[coded.indices.fill_null(-1).to_numpy()]
     properties, ids = (events[name].to_numpy() for name in ("properties", "event_id"))
     return Facts(owners, kinds, ints(events["ts"], 0), properties, ids)

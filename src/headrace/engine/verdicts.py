@@ -67,6 +67,19 @@ class Turns:
     rules: Ints
     entered: Bools
 
+    def among(self, seen: Bools, code: Compiled, members: Members) -> Turns:
+        """Of who is not seen none but these: he leaves whatever he was in."""
+        if seen.all():
+            return self
+        kept = seen[self.users]
+        users, versions = members.pairs()
+        gone = ~seen[users]
+        rules = np.flatnonzero(np.isin(code.version_ids, versions[gone]))
+        order = rules[np.argsort(code.version_ids[rules])]
+        places = order[np.searchsorted(code.version_ids[order], versions[gone])]
+        leaving = Turns(users[gone], places, np.zeros(len(places), np.bool_))
+        return Turns(self.users[kept], self.rules[kept], self.entered[kept]).and_(leaving)
+
     def and_(self, other: Turns) -> Turns:
         """Both, by user and rule."""
         users, rules = joined([self.users, other.users]), joined([self.rules, other.rules])

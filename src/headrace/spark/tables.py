@@ -115,7 +115,11 @@ TABLES: Mapping[TableName, Table] = {
             ("ids", BYTES, "packed hashes of the event ids this batch accepted"),
             ("pending", TEXT, "JSON: accepted facts ahead of now"),
             ("next_due", LONG, "earliest instant at which time alone can change a predicate, ms"),
-            ("first_seen", LONG, "now of the first batch that saw the user, ms"),
+            (
+                "first_seen",
+                LONG,
+                "now of the first batch with a fact whose time had come, ms; none yet: null",
+            ),
             ("changes", TEXT, "the membership message of this batch, if any"),
             ("duplicates", INT, "events of this batch that were repeats"),
             ("folded", INT, "facts of this batch that counted"),
@@ -244,8 +248,12 @@ class Lake:
         return int(detail[0]["sizeInBytes"])
 
     def latest_profiles(self, spark: SparkSession) -> DataFrame:
-        """One row per user who is neither merged away nor forgotten: that of the greatest n."""
-        return newest_rows(self.read(spark, "profiles")).where(F.col("layout") == CURRENT)
+        """One row per user who is neither merged away nor forgotten: that of the greatest n.
+
+        Of whom all that came still waits for its time is no user yet.
+        """
+        newest = newest_rows(self.read(spark, "profiles"))
+        return newest.where((F.col("layout") == CURRENT) & F.col("first_seen").isNotNull())
 
     def facts(
         self, spark: SparkSession, *, horizon_ms: int, users: DataFrame | None = None
