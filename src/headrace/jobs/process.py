@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
 from headrace.errors import HeadraceError
+
+
+@dataclass(eq=False)
+class LogFile:
+    """Where log lines go. While its disk is full the work goes on; then it says how many are lost.
+
+    Written without a buffer, which would keep what failed and fail again with every line.
+    """
+
+    descriptor: int
+    lost: int = 0
+
+    def write(self, text: str) -> None:
+        """Append ``text``, whole lines; never raises for what only a log would miss."""
+        if self.lost:
+            text = json.dumps({"event": "log lines were lost", "count": self.lost}) + "\n" + text
+        data = text.encode(errors="backslashreplace")
+        try:
+            while data:
+                data = data[os.write(self.descriptor, data) :]
+            self.lost = 0
+        except OSError:
+            self.lost += 1
+
+    def flush(self) -> None:
+        """Nothing waits."""
 
 
 def run_process(work: Callable[[], int | None]) -> None:
@@ -18,6 +46,7 @@ def run_process(work: Callable[[], int | None]) -> None:
 
     One JSON line per log entry, so that logs can be searched; they go to standard error.
     """
+    log = LogFile(sys.stderr.fileno())
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -25,18 +54,17 @@ def run_process(work: Callable[[], int | None]) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(log),  # type: ignore[arg-type]
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     try:
         code = work() or 0
+        sys.stdout.flush()
     except HeadraceError as error:
-        print(f"{error} [{error.code}]", file=sys.stderr, flush=True)
+        log.write(f"{error} [{error.code}]\n")
         code = 1
     except Exception:
-        traceback.print_exc()
+        log.write(traceback.format_exc())
         code = 2
-    sys.stdout.flush()
-    sys.stderr.flush()
     # Client libraries leave threads that may wait for servers that are gone.
     os._exit(code)
