@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from page import keep
+from page import KEPT, keep
 
 from headrace import embedded
 from headrace.cli.invocation import Invocation
@@ -453,6 +453,14 @@ class Storm:
         }
 
 
+def keep_logs(home: Path) -> None:
+    """What every process said, for who asks why a storm broke off."""
+    kept = KEPT / "storm-logs"
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(home / "logs", kept)
+    print(f"what its processes said: {kept}")
+
+
 def keepers(start: int) -> list[Message]:
     """Users who bought once, long ago, and are never forgotten."""
     found = []
@@ -490,6 +498,7 @@ def main() -> int:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(embedded.down, home)
         stack.callback(stop_services, home)
+        stack.push(lambda kind, *_: keep_logs(home) if kind else None)
         storm = Storm(home, asked.seed, asked.users, asked.rate, stack)
         storm.open()
         for number in range(1, asked.kills + 1):

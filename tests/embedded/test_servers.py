@@ -18,7 +18,7 @@ from kafka.admin import NewTopic
 
 from headrace.embedded import Servers, down, running, status, up
 from headrace.embedded.children import Children
-from headrace.embedded.ports import choose_port, free_port, is_free
+from headrace.embedded.ports import choose_port, first_given, free_port, is_free
 from headrace.embedded.servers import NAMES
 from headrace.errors import OperatorError
 from headrace.settings import Settings
@@ -145,7 +145,7 @@ def test_one_that_was_killed_answers_when_up_returns(
     pid = pids(home)[name]
     assert pid is not None
     os.killpg(os.getpgid(pid), signal.SIGKILL)
-    gone(pid)
+    # At once: what dies still has its port, which its clients know.
     assert up(home, Settings(home=home)) == started
     psycopg2.connect(plain(started.postgres_url)).close()
     with redis.Redis.from_url(started.redis_url) as client:
@@ -202,6 +202,11 @@ def test_a_server_that_cannot_start_shows_its_log_and_the_setting(
     assert "no luck today" in str(error.value)
     assert "HEADRACE_REDIS_URL" in str(error.value)
     assert Children(home).alive("redis") is None
+
+
+def test_no_connection_is_ever_given_a_server_s_port() -> None:
+    # A client that goes on trying a dead server's port would be connected with itself on it.
+    assert {free_port() < first_given() for _ in range(50)} == {True}
 
 
 def test_ports() -> None:

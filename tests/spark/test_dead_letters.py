@@ -130,6 +130,7 @@ def test_the_commands_list_show_and_send(
     monkeypatch.chdir(tmp_path)
 
     def said(*words: str, code: int = 0) -> str:
+        capsys.readouterr()  # the stream has logged
         assert main(["dlq", *words]) == code
         return capsys.readouterr().out
 

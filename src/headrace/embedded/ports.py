@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import socket
+import time
+from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+# Where Linux says which ports it gives to the near ends of connections, and what it is by default.
+GIVEN = Path("/proc/sys/net/ipv4/ip_local_port_range")
+FIRST_GIVEN = 32_768
+SPAN = 12_000  # so many below them are ours to choose from
 
 
 def is_free(port: int) -> bool:
@@ -19,12 +26,39 @@ def is_free(port: int) -> bool:
     return True
 
 
+def first_given() -> int:
+    """The first of the ports that the system gives to the near ends of connections."""
+    try:
+        return int(GIVEN.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return FIRST_GIVEN
+
+
 def free_port() -> int:
-    """A port nobody listens on; the system does not give it out again at once."""
+    """A port nobody listens on, and that the system gives to no connection.
+
+    Clients try the port of a server that died again and again. Were it one that is given out, one
+    of them could get it for its own end, be connected with itself, and keep the server away.
+    """
+    top = first_given()
+    for _ in range(100 if top > SPAN + 1_024 else 0):
+        port = random.randrange(top - SPAN, top)
+        if is_free(port):
+            return port
     with socket.socket() as attempt:
         attempt.bind((LOOPBACK, 0))
-        port: int = attempt.getsockname()[1]
-    return port
+        given: int = attempt.getsockname()[1]
+    return given
+
+
+def wait_until_free(port: int, seconds: float) -> bool:
+    """Wait for whoever has ``port`` to let go of it; was that soon enough?"""
+    deadline = time.monotonic() + seconds
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def choose_port(*wishes: int | None) -> int:

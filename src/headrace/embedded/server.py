@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from headrace.embedded.children import Children, log_tail
-from headrace.embedded.ports import choose_port
+from headrace.embedded.ports import choose_port, wait_until_free
 from headrace.errors import OperatorError
 
 POLL_SECONDS = 0.05
+DYING_SECONDS = 5.0  # a killed process of a gigabyte has its ports for a moment longer
 ATTEMPTS = 3  # another program may take the port between choosing and listening
 
 
@@ -62,10 +63,13 @@ def ensure(
     """Leave ``server`` running and ready; returns its port. Does nothing to one that runs."""
     running = children.alive(server.name)
     if running is not None and running.port is not None:
-        _await(server, children, running.port, timeout, log)
-        return running.port
-    if running is not None:
+        if _answers(server, children, running.port, timeout, log):
+            return running.port
+    elif running is not None:
         children.stop(server.name, by=server.stop_signal)
+    if last_port:
+        # The one that ran may be dying; clients know its port, and would look for it in vain.
+        wait_until_free(last_port, DYING_SECONDS)
     for attempt in range(1, ATTEMPTS + 1):
         port = choose_port(wished_port, last_port if attempt == 1 else None)
         if wished_port and port != wished_port:
@@ -90,12 +94,16 @@ def ensure(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _await(server: Server, children: Children, port: int, timeout: float, log: Path) -> None:
+def _answers(server: Server, children: Children, port: int, timeout: float, log: Path) -> bool:
+    """Wait for a server that runs to answer; False when it was about to die."""
     deadline = time.monotonic() + timeout
     while not server.is_ready(port):
-        if time.monotonic() > deadline or children.alive(server.name) is None:
+        if children.alive(server.name) is None:
+            return False
+        if time.monotonic() > deadline:
             raise _failed(server, log, "runs but does not answer; try `headrace down` first")
         time.sleep(POLL_SECONDS)
+    return True
 
 
 def _failed(server: Server, log: Path, what: str) -> OperatorError:
