@@ -131,7 +131,7 @@ def transition(user: str, change: str, at: int) -> dict[str, object]:
 def profile(user: str, country: str, members: list[int]) -> dict[str, object]:
     values = {"country": country, "motto": '-"2"' if country == "FR" else "=1+2"}
     return {
-        "user_id": user, "n": 7, "at": NOW, "layout": CURRENT, "bucket": 0,
+        "user_id": user, "n": 7, "at": NOW, "layout": CURRENT, "first_seen": NOW, "bucket": 0,
         "traits": json.dumps({name: {"ts": 1, "v": value} for name, value in values.items()}),
         "members": pack_members(members),
     }  # fmt: skip
