@@ -78,6 +78,8 @@ class Course:
     corrections: list[Correction] = field(default_factory=list)
     # What upkeep has asked for.
     rewrite: Rewrite | None = None
+    # The now of the batch that last looked for it.
+    looked_at: int = 0
     ends: TopicOffsets = field(default_factory=dict)
 
     @staticmethod

@@ -41,7 +41,8 @@ COMPACT_EVERY = 4  # appending batches between two compactions of a bucket
 WORTH_COMPACTING = 200_000  # users; up to half as many superseded rows are no burden
 MERGE_EVERY = 64  # committing batches between two merges of small files
 VACUUM_EVERY = 900  # about half an hour at a trigger of 2 s
-LOOK_EVERY = 32  # batches between two looks for what was asked of the stream without a notice
+LOOK_EVERY = 32  # batches between two looks for corrections of which no notice came
+LOOK_MS = 30_000  # between two looks for a rewrite that upkeep asks for
 
 
 def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundings) -> None:
@@ -349,7 +350,9 @@ def _rewrite_as_asked(
     if course.rewrite is not None:
         if course.rewrite.step(spark, lake, now=header.now, horizon_ms=job.horizon_ms):
             course.rewrite = None
-    elif course.batches % LOOK_EVERY == 0:
+    elif header.now - course.looked_at >= LOOK_MS:
+        # By time: batches in which nothing happens do not count, and a night may be full of them.
+        course.looked_at = header.now
         course.rewrite = Rewrite.asked(spark, lake, job.buckets)
 
 
