@@ -20,7 +20,7 @@ from headrace.rules.reference import reference_members
 from headrace.rules.yaml import parse_segment
 from properties import looking, quick
 from strategies import AT, CATALOG, Case
-from streams import Stream, dense, facts_of, in_order, plan_of
+from streams import Stream, dense, facts_of, in_order, plan_of, touch
 
 LENGTHS = (0, MINUTE, HOUR, DAY, 7 * DAY)
 
@@ -153,3 +153,13 @@ def test_a_stay_that_comes_back_begins_with_nobody() -> None:
     assert stream.members() == []
     stream.batch(facts.slice(0, 0), AT + 3)
     assert stream.members() == []
+
+
+def test_nobody_enters_before_his_first_fact_comes_true() -> None:
+    never = rule("{match: {did_not: purchase}, stay: {exit_when: {trait: country, eq: XX}}}")
+    lines = bought(0)
+    stream = Stream(plan_of([never], CATALOG))
+    facts = facts_of(lines, CATALOG, AT)
+    stream.batch(facts, AT - HOUR // 2)  # the purchase lies ahead
+    stream.batch(touch(["ann"], AT), AT, full=True)
+    assert stream.members() == reference_members(lines, [never], CATALOG, AT) == []

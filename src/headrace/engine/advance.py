@@ -202,7 +202,7 @@ class _Batch:
         group = Group(code, users.names, values.table, lambda: traits.now)
         stays = Stays(code, stood.stays, self.diff.added_stays if self.diff else ())
         stays.fill(was.table)
-        stays.step(group, values.table, now)
+        stays.step(group, values.table, now, seen)
         suspects = Suspects.of(code, was.table, values.table, traits.changed(), was_seen)
         turns = turned(code, group, members, suspects, count, definition, full=full)
         turns = turns.among(seen, code, members)

@@ -83,7 +83,7 @@ class _Walk:
         names = self._names.take(pa.array(users))
         group = Group(self._code, names, values.table, lambda: traits.now)
         stays = Stays(self._code, [self.texts[user] for user in users.tolist()])
-        stays.step(group, values.table, now)
+        stays.step(group, values.table, now, np.ones(len(users), np.bool_))
         for user, text in zip(users.tolist(), stays.texts(), strict=True):
             self.texts[user] = text
         due = np.minimum(due_of(windows, values, only), np.minimum(traits.due(), stays.due(now)))

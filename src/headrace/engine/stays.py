@@ -54,10 +54,10 @@ class Stays:
         for stay in self._stays:
             table[stay.measure] = self.now[stay.id].inside
 
-    def step(self, group: Group, table: Ints, now: int | Ints) -> None:
-        """Let everybody enter and leave who does ``now``; ``table`` has it afterwards."""
+    def step(self, group: Group, table: Ints, now: int | Ints, seen: Bools) -> None:
+        """Let those of ``seen`` enter and leave who do ``now``; ``table`` has it afterwards."""
         for stay in self._stays:
-            after = _stepped(stay, self.now[stay.id], group, now)
+            after = _stepped(stay, self.now[stay.id], group, now, seen)
             self.now[stay.id] = after
             table[stay.measure] = after.inside
 
@@ -90,9 +90,9 @@ def _standing(held: Mapping[int, tuple[int, int]], size: int) -> Standing:
     return Standing(inside, since)
 
 
-def _stepped(stay: Stay, held: Standing, group: Group, now: int | Ints) -> Standing:
+def _stepped(stay: Stay, held: Standing, group: Group, now: int | Ints, seen: Bools) -> Standing:
     match = group.holds(stay.match)
     leaving = ~match if stay.exit is None else group.holds(stay.exit)
     may = now - held.since >= np.where(held.inside, stay.min_dwell, stay.cooldown)
-    turns = may & np.where(held.inside, leaving, match & ~leaving)
+    turns = seen & may & np.where(held.inside, leaving, match & ~leaving)
     return Standing(held.inside ^ turns, np.where(turns, now, held.since))
