@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import re
 import resource
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,19 +100,36 @@ HOSTILE = {
 }  # fmt: skip
 
 
+A_LOOP_TAKES = 0.025  # seconds, on the machine that 0.2 s is meant for
+
+
+def _a_known_loop() -> int:
+    return sum(number * number % 7 for number in range(300_000))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The best of three: other processes run here too."""
+    taken = []
+    for _ in range(3):
+        start = time.thread_time()
+        work()
+        taken.append(time.thread_time() - start)
+    return min(taken)
+
+
 @pytest.mark.parametrize("statement", HOSTILE.values(), ids=HOSTILE.keys())
 def test_whatever_is_written_is_refused_in_little_time(statement: str) -> None:
     read_sql("-- id: x\nSELECT user_id FROM a")  # imports are not the author's fault
     text = f"-- id: x\n{statement}"
-    taken = []
-    for _ in range(3):  # the best of three: other processes run here too
-        start = time.thread_time()
-        read = read_sql(text)
-        taken.append(time.thread_time() - start)
-        if taken[-1] < 0.2:
-            break
-    assert read.problems
-    assert min(taken) < 0.2
+    gc.collect()
+    gc.disable()  # nor are the other tests' objects
+    try:
+        # Both on the clock of the same minute: machines differ, and this one from hour to hour.
+        taken, loop = _seconds(lambda: read_sql(text)), _seconds(_a_known_loop)
+    finally:
+        gc.enable()
+    assert read_sql(text).problems
+    assert taken < 0.2 * max(1.0, loop / A_LOOP_TAKES)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tracemalloc.start()
     read_sql(text)
