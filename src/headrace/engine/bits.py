@@ -87,14 +87,10 @@ class _Stored:
 
     def __init__(self, code: Compiled, members: Members) -> None:
         users, versions = members.pairs()
-        count = len(code.version_ids)
-        places = np.full(max(int(code.version_ids.max(initial=0)), versions.max(initial=0)) + 1, -1)
-        places[code.version_ids] = np.arange(count)
-        known = places[versions] >= 0
-        users, rules = users[known], places[versions[known]]
-        order = np.lexsort((users, rules))
-        self._users, self._rules = users[order], rules[order]
-        self._starts = np.searchsorted(self._rules, np.arange(count + 1))
+        rules = code.rules_of(versions)
+        order = np.lexsort((users, rules))[np.count_nonzero(rules < 0) :]
+        self._users = users[order]
+        self._starts = np.searchsorted(rules[order], np.arange(len(code.version_ids) + 1))
 
     def flip(self, bits: Bytes, rules: Ints, users: slice) -> None:
         """Turn the bits of members over: what is set then is not as it was."""

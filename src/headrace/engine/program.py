@@ -165,6 +165,18 @@ class Compiled:
         )
         self.type_number = {event: number for number, event in enumerate(plan.event_types)}
 
+    def rules_of(self, version_ids: Ints) -> Ints:
+        """The rule of each version; -1 for versions of which the plan has none."""
+        rules: Ints = self._rule_of[np.minimum(version_ids, len(self._rule_of) - 1)]
+        return rules
+
+    @cached_property
+    def _rule_of(self) -> Ints:
+        """By version id; one place more than there are, for all that are unknown."""
+        rules = np.full(self.version_ids.max(initial=0) + 2, -1)
+        rules[self.version_ids] = np.arange(len(self.version_ids))
+        return rules
+
     def _within(self, leaves: Iterable[int]) -> set[int]:
         """``leaves``, and instead of those that look at stays what these look at."""
         found: set[int] = set()

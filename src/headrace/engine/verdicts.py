@@ -74,10 +74,8 @@ class Turns:
         kept = seen[self.users]
         users, versions = members.pairs()
         gone = ~seen[users]
-        rules = np.flatnonzero(np.isin(code.version_ids, versions[gone]))
-        order = rules[np.argsort(code.version_ids[rules])]
-        places = order[np.searchsorted(code.version_ids[order], versions[gone])]
-        leaving = Turns(users[gone], places, np.zeros(len(places), np.bool_))
+        rules = code.rules_of(versions[gone])
+        leaving = Turns(users[gone], rules, np.zeros(len(rules), np.bool_))
         return Turns(self.users[kept], self.rules[kept], self.entered[kept]).and_(leaving)
 
     def and_(self, other: Turns) -> Turns:

@@ -36,7 +36,7 @@ def load_rules(path: str | Path, *, retention: int = RETENTION) -> Rules:
     segments: dict[str, Segment] = {}
     places: dict[str, Places] = {}
     for file in _segment_files(root):
-        text = _text(file, problems)
+        text = read_file(file, problems)
         if text is None:
             continue
         read = read_rule(text, str(file))
@@ -86,7 +86,7 @@ def _catalog(root: Path, problems: list[Problem]) -> tuple[Catalog, str]:
     for suffix in SUFFIXES:
         file = root / f"catalog{suffix}"
         if file.is_file():
-            text = _text(file, problems)
+            text = read_file(file, problems)
             if text is None:
                 return Catalog(), str(file)
             read = read_catalog(text, str(file))
@@ -107,7 +107,7 @@ def _rule_tests(
 ) -> tuple[RuleTest, ...]:
     tests = []
     for file in sorted((root / "tests").rglob("*")):
-        text = _text(file, problems) if file.suffix in SUFFIXES and file.is_file() else None
+        text = read_file(file, problems) if file.suffix in SUFFIXES and file.is_file() else None
         read = read_rule_test(text, str(file)) if text is not None else RuleTestText(None)
         problems += read.problems
         if read.test is not None:
@@ -128,7 +128,8 @@ def _of_statements(test: RuleTest, segments: Mapping[str, Segment]) -> Iterator[
                 yield Problem("HR419", message, place, hint)
 
 
-def _text(file: Path, problems: list[Problem]) -> str | None:
+def read_file(file: Path, problems: list[Problem]) -> str | None:
+    """What ``file`` says; None with a problem when it cannot be read, or is not UTF-8."""
     try:
         raw = file.read_bytes()
     except OSError as error:
