@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,36 @@ def test_a_down_server_is_a_sentence(project: Path, headrace: Run) -> None:
     assert code == 1
     assert "127.0.0.1:1" in said
     assert "Traceback" not in said
+
+
+def test_processes_learn_where_a_server_has_moved_to(project: Path) -> None:
+    def started(port: int) -> tuple[str, ...]:
+        settings = Settings(home=project / "home", redis_url=f"redis://127.0.0.1:{port}/0")
+        return start_services(settings, root=project, target="local")
+
+    names = tuple(service.name for service in SERVICES)
+    assert [started(1), started(1), started(2), started(2)] == [names, (), names, ()]
+
+
+def test_two_at_once_start_everything_once(project: Path) -> None:
+    settings = Settings(home=project / "home")
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(start_services, settings, root=project, target="local") for _ in range(2)
+        ]
+        started = sorted(run.result() for run in runs)
+    assert started == [(), tuple(service.name for service in SERVICES)]
+    home = str(project / "home").encode()
+    stop_services(project / "home")
+    left = [pid for pid in psutil.pids() if home in environment_of(pid)]
+    assert left == []
+
+
+def environment_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_a_port_that_was_asked_for_is_not_passed_over(project: Path) -> None:

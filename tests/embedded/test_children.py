@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -44,6 +45,19 @@ def test_a_child_is_known_to_another_command(tmp_path: Path) -> None:
     assert again.stop("one")
     assert again.alive("one") is None
     assert not again.stop("one")
+
+
+def test_a_clock_that_was_set_does_not_make_a_child_somebody_else(tmp_path: Path) -> None:
+    children = Children(tmp_path)
+    record, process = children.start("one", SLEEP)
+    file = tmp_path / "run" / "one.json"
+    file.write_text(json.dumps({**asdict(record), "started": record.started - 300}))
+    assert children.alive("one") is not None
+    file.write_text(json.dumps({**asdict(record), "birth": record.birth + "0"}))
+    assert children.alive("one") is None
+    file.write_text(json.dumps(asdict(record)))
+    assert children.stop("one")
+    process.wait()
 
 
 def test_a_pid_given_to_somebody_else_is_not_ours(tmp_path: Path) -> None:

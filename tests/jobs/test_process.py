@@ -18,7 +18,7 @@ SPEAKING = "structlog.get_logger().info('a line') or structlog.get_logger().info
     ("work", "code", "said"),
     [
         pytest.param(f"lambda: {SPEAKING}", 0, '"event": "another"', id="well"),
-        pytest.param("lambda: 1 / 0", 2, "ZeroDivisionError", id="a crash"),
+        pytest.param("lambda: print('half of it') or 1 / 0", 2, "ZeroDivisionError", id="a crash"),
         pytest.param("refuse", 1, "the disk is full [HR900]", id="a refusal"),
     ],
 )
@@ -30,6 +30,7 @@ def test_the_exit_code_does_not_hang_on_the_log(work: str, code: int, said: str)
     words = [sys.executable, "-c", f"{BEGIN}{refuse}run_process({work})"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert ("half of it" in done.stdout) == ("half of it" in work)
     with open("/dev/full", "w") as full:  # noqa: PTH123  a device: every write finds it full
         assert subprocess.run(words, stderr=full, check=False).returncode == code
 

@@ -26,7 +26,8 @@ from headrace.errors import OperatorError
 # killed) are found again. Postgres and Redis overwrite their environment, hence start times too.
 TOKEN_VARIABLE = "HEADRACE_RUN_TOKEN"
 
-# Start times come from a counter and the boot time, which shifts when the clock is set.
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+# Where there is no such file; start times in seconds shift when the clock is set.
 START_TOLERANCE_SECONDS = 2.0
 
 
@@ -40,16 +41,23 @@ class Record:
     token: str
     log: str
     port: int | None = None
+    # Tells the process from a later one of its number; "" where only the clock does.
+    birth: str = ""
 
     def process(self) -> psutil.Process | None:
         """The living process of this record, or None."""
         try:
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.started) > START_TOLERANCE_SECONDS:
+            if not self._is_of(process):
                 return None
             return None if process.status() == psutil.STATUS_ZOMBIE else process
         except psutil.Error:
             return None
+
+    def _is_of(self, process: psutil.Process) -> bool:
+        if self.birth:
+            return _birth(self.pid) == self.birth
+        return abs(process.create_time() - self.started) <= START_TOLERANCE_SECONDS
 
     @property
     def is_alive(self) -> bool:
@@ -119,7 +127,13 @@ class Children:
         except psutil.Error:  # gone already; the caller sees that by poll()
             started = time.time()
         record = Record(
-            name=name, pid=process.pid, started=started, token=token, log=str(log), port=port
+            name=name,
+            pid=process.pid,
+            started=started,
+            token=token,
+            log=str(log),
+            port=port,
+            birth=_birth(process.pid),
         )
         write_private(self._run / f"{name}.json", json.dumps(asdict(record)))
         return record, process
@@ -142,6 +156,16 @@ class Children:
         _gone(still, 5)
         (self._run / f"{name}.json").unlink(missing_ok=True)
         return process is not None or bool(offspring)
+
+
+def _birth(pid: int) -> str:
+    """Which boot, and how long after it, by a counter that nobody sets: proc(5), field 22."""
+    try:
+        boot = BOOT.read_text().strip()
+        about = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return f"{boot}/{about.rpartition(')')[2].split()[19]}"
 
 
 def _offspring(process: psutil.Process | None, token: str) -> list[psutil.Process]:

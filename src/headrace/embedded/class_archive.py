@@ -1,6 +1,6 @@
 """Classes that Spark's JVM would load and verify one by one, kept in one file to map instead.
 
-A restarted job processes a third sooner with it (decision 017). ``make setup`` makes the file once
+A restarted job processes a fifth sooner with it (decision 017). ``make setup`` makes the file once
 for each Java and each set of Spark's jars; without it everything works, only later. See JEP 350.
 """
 
@@ -44,7 +44,7 @@ def archive_option(spark_home: Path, java: str | None = None) -> tuple[str, ...]
 def make_archive(spark_home: Path) -> str | None:
     """Make the file if it is missing; why it could not be made, or None.
 
-    Files for other jars go: each has 150 MB.
+    Files for other jars go: each has 200 MB.
     """
     file = class_archive(spark_home)
     if file.is_file():
@@ -58,7 +58,7 @@ def make_archive(spark_home: Path) -> str | None:
     with tempfile.TemporaryDirectory(prefix="headrace-classes-") as folder:
         made = Path(folder) / file.name
         trouble = _first_minute(folder, made)
-        if not made.is_file():
+        if trouble is not None or not made.is_file():
             return trouble or "Java left no archive"
         partial = file.with_suffix(f".jsa{os.getpid()}")
         shutil.copyfile(made, partial)
@@ -66,8 +66,8 @@ def make_archive(spark_home: Path) -> str | None:
     return None
 
 
-def _first_minute(folder: str, made: Path) -> str:
-    """Run the script under a JVM that leaves ``made``; the last line of what it said."""
+def _first_minute(folder: str, made: Path) -> str | None:
+    """Run the script under a JVM that leaves ``made``; why it ended early, or None."""
     # Read by spark-submit for the driver's JVM alone, beside whatever options it is given.
     dump = f"-XX:ArchiveClassesAtExit={made} -Xlog:cds=off -Xlog:cds+dynamic=off"
     words = [sys.executable, "-m", "headrace.embedded.submit", str(SCRIPT), f"{folder}/home"]
@@ -82,4 +82,6 @@ def _first_minute(folder: str, made: Path) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return done.stderr.strip().rpartition("\n")[2]
+    if done.returncode == 0:
+        return None
+    return done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import socket
 import time
-from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-# Where Linux says which ports it gives to the near ends of connections, and what it is by default.
-GIVEN = Path("/proc/sys/net/ipv4/ip_local_port_range")
-FIRST_GIVEN = 32_768
-SPAN = 12_000  # so many below them are ours to choose from
 
 
 def is_free(port: int) -> bool:
@@ -26,25 +20,8 @@ def is_free(port: int) -> bool:
     return True
 
 
-def first_given() -> int:
-    """The first of the ports that the system gives to the near ends of connections."""
-    try:
-        return int(GIVEN.read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return FIRST_GIVEN
-
-
 def free_port() -> int:
-    """A port nobody listens on, and that the system gives to no connection.
-
-    Clients try the port of a server that died again and again. Were it one that is given out, one
-    of them could get it for its own end, be connected with itself, and keep the server away.
-    """
-    top = first_given()
-    for _ in range(100 if top > SPAN + 1_024 else 0):
-        port = random.randrange(top - SPAN, top)
-        if is_free(port):
-            return port
+    """A port nobody listens on, as the system gives it."""
     with socket.socket() as attempt:
         attempt.bind((LOOPBACK, 0))
         given: int = attempt.getsockname()[1]

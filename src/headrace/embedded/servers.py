@@ -53,13 +53,13 @@ def up(home: Path, settings: Settings) -> Servers:
     make_private(home)
     make_private(home / "run")
     make_private(home / "data")
-    with _alone(home):
-        notes = _notes(home)
+    with alone(home):
+        notes = read_notes(home)
         password = notes.get("password") or secrets.token_urlsafe(24)
         wanted = [name for name in NAMES if not _configured(name, settings, notes)]
         children = Children(home)
         # The password is on disk before the first server that was given it.
-        _note(home, notes := {**notes, "password": password})
+        write_notes(home, notes := {**notes, "password": password})
         servers = {name: _server(name, home, settings, password) for name in wanted}
 
         def start(name: str) -> int:
@@ -76,7 +76,7 @@ def up(home: Path, settings: Settings) -> Servers:
             ports = dict(zip(wanted, pool.map(start, wanted), strict=True))
         addresses = {_KEYS[name]: servers[name].address(ports[name]) for name in wanted}
         kept = {key: value for key, value in notes.items() if key not in _KEYS.values()}
-        _note(home, {**kept, **addresses, "ports": {**notes.get("ports", {}), **ports}})
+        write_notes(home, {**kept, **addresses, "ports": {**notes.get("ports", {}), **ports}})
     return Servers(
         postgres_url=addresses.get("postgres_url") or settings.postgres_url.get_secret_value(),
         kafka_bootstrap=addresses.get("kafka_bootstrap") or settings.kafka_bootstrap,
@@ -95,14 +95,14 @@ def down(home: Path) -> tuple[str, ...]:
         "kafka": EmbeddedKafka.stop_signal,
         "redis": EmbeddedRedis.stop_signal,
     }
-    with _alone(home), ThreadPoolExecutor(len(NAMES)) as pool:
+    with alone(home), ThreadPoolExecutor(len(NAMES)) as pool:
         ended = pool.map(lambda name: children.stop(name, by=stop_signals[name]), NAMES)
         return tuple(name for name, ran in zip(NAMES, ended, strict=True) if ran)
 
 
 def status(home: Path, settings: Settings) -> tuple[ServerStatus, ...]:
     """What is known of each server without asking it anything."""
-    notes = _notes(home)
+    notes = read_notes(home)
     children = Children(home)
     rows = []
     for name in NAMES:
@@ -169,7 +169,8 @@ def _server(name: str, home: Path, settings: Settings, password: str) -> Server:
             raise AssertionError(name)
 
 
-def _notes(home: Path) -> dict[str, Any]:
+def read_notes(home: Path) -> dict[str, Any]:
+    """What is noted of the servers of ``home``, and by those that use them."""
     try:
         notes = json.loads((home / SERVERS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -179,7 +180,8 @@ def _notes(home: Path) -> dict[str, Any]:
     return notes if isinstance(notes, dict) else {}
 
 
-def _note(home: Path, notes: Mapping[str, Any]) -> None:
+def write_notes(home: Path, notes: Mapping[str, Any]) -> None:
+    """Note that instead, for this user's eyes alone: some of it is secret."""
     write_private(home / SERVERS_FILE, json.dumps(notes, indent=2) + "\n")
 
 
@@ -190,7 +192,7 @@ def _bare(address: str) -> str:
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
+def alone(home: Path) -> Iterator[None]:
     """One `up` or `down` of a home at a time; the lock goes with the process that holds it."""
     with (home / "run" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -5,19 +5,19 @@ The streaming job is not among them: the watcher starts it, and ends it when it 
 
 from __future__ import annotations
 
-import json
+import hashlib
+import http.client
 import sys
 import time
-import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.embedded.children import Children, log_tail, make_private, write_private
+from headrace.embedded.children import Children, log_tail, make_private
 from headrace.embedded.ports import LOOPBACK, choose_port
 from headrace.embedded.servers import NAMES as SERVER_NAMES
-from headrace.embedded.servers import SERVERS_FILE
+from headrace.embedded.servers import alone, read_notes, write_notes
 from headrace.errors import OperatorError
 from headrace.settings import Settings
 from headrace.settings.places import CHECKOUT
@@ -62,17 +62,29 @@ def start_services(
 ) -> tuple[str, ...]:
     """Start those that do not run; the names of those started. The API answers on return.
 
-    Its port gives way to a free one if it is taken, unless it is ``fixed_port``: asked for.
+    Its port gives way to a free one if it is taken, unless it is ``fixed_port``: asked for. Those
+    that were told other addresses of servers than ``settings`` has are started anew.
     """
     make_private(settings.home)
     make_private(settings.home / "run")
+    with alone(settings.home):
+        return _started(settings, root, target, fixed_port)
+
+
+def _started(settings: Settings, root: Path, target: str, fixed_port: bool) -> tuple[str, ...]:
     children = Children(settings.home)
+    addresses = _addresses(settings)
+    notes = read_notes(settings.home)
+    if notes.get("services_know") != addresses:
+        _stopped(children)
     absent = [service for service in SERVICES if children.alive(service.name) is None]
     if any(service.name == "serve" for service in absent):
         port = choose_port(settings.api_port)
         if fixed_port and port != settings.api_port:
             raise OperatorError(f"port {settings.api_port} is taken; set another as api_port")
-        _note_port(settings.home, port)
+        notes["api_port"] = port
+    # Beside the servers' addresses, where ``load_settings`` finds the API's port.
+    write_notes(settings.home, {**notes, "services_know": addresses})
     environment = {"HEADRACE_HOME": str(settings.home), "HEADRACE_TARGET": target}
     processes = []
     for service in absent:
@@ -102,7 +114,13 @@ def start_services(
 
 def stop_services(home: Path) -> tuple[str, ...]:
     """End them and what they started; the names of those that ran."""
-    children = Children(home)
+    if not (home / "run").is_dir():
+        return ()
+    with alone(home):
+        return _stopped(Children(home))
+
+
+def _stopped(children: Children) -> tuple[str, ...]:
     with ThreadPoolExecutor(len(SERVICES)) as pool:
         names = [service.name for service in SERVICES]
         ended = pool.map(lambda name: children.stop(name, patience=PATIENCE_SECONDS), names)
@@ -139,15 +157,11 @@ def _await_api(address: str, children: Children) -> None:
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
-        except (OSError, urllib.error.URLError):
+        except (OSError, http.client.HTTPException):
             time.sleep(0.1)
 
 
-def _note_port(home: Path, port: int) -> None:
-    """Write the API's port beside the servers' addresses, where ``load_settings`` finds it."""
-    file = home / SERVERS_FILE
-    try:
-        notes = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        notes = {}
-    write_private(file, json.dumps({**notes, "api_port": port}, indent=2) + "\n")
+def _addresses(settings: Settings) -> str:
+    """Where the servers are, unreadable: two of the three hold a password."""
+    secrets = (settings.postgres_url.get_secret_value(), settings.redis_url.get_secret_value())
+    return hashlib.sha256("\0".join((*secrets, settings.kafka_bootstrap)).encode()).hexdigest()

@@ -59,12 +59,16 @@ def run_process(work: Callable[[], int | None]) -> None:
     )
     try:
         code = work() or 0
-        sys.stdout.flush()
     except HeadraceError as error:
         log.write(f"{error} [{error.code}]\n")
         code = 1
     except Exception:
         log.write(traceback.format_exc())
         code = 2
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        log.write(f"what was printed is lost: {error}\n")
+        code = code or 1
     # Client libraries leave threads that may wait for servers that are gone.
     os._exit(code)
