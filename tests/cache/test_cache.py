@@ -219,6 +219,20 @@ def test_members_need_not_be_kept(
     writer.close()
 
 
+def test_members_that_were_not_kept_up_are_not_shown(
+    ask: Callable[[Ask[Any]], Any], writer: Writer, servers: Servers, namespace: str
+) -> None:
+    generation = filled(writer, [("ann", 1, 1, [("big", 1, 5)], None)], big=1)
+    without = Writer(servers.redis_url, namespace, members=False)
+    without.apply(generation, [message("bob", 2, ("big", 1, True))], [Step(0, 0, 1)])
+    without.close()
+    assert ask(lambda cache: cache.members("big", after="", limit=9)) == NoPage(True, 1_000)
+    # Kept up again, they would still lack bob.
+    writer.apply(generation, [message("cy", 3, ("big", 1, True))], [Step(0, 1, 2)])
+    assert ask(lambda cache: cache.members("big", after="", limit=9)) == NoPage(True, 1_000)
+    assert ask(lambda cache: cache.sizes()).segments["big"].members == 3
+
+
 def test_the_forgotten_are_unknown_but_their_n_stays(
     ask: Callable[[Ask[Any]], Any], writer: Writer, plain: Any, namespace: str
 ) -> None:
@@ -318,6 +332,51 @@ def test_a_rebuild_holds_what_the_rows_say(ask: Callable[[Ask[Any]], Any], write
     assert writer.apply(done.generation, [message("ann", 7)], [Step(0, 3, 4)]).skipped == 1
 
 
+def test_markers_that_the_rows_already_know_are_passed_by(
+    ask: Callable[[Ask[Any]], Any], writer: Writer
+) -> None:
+    # Segment s ended with batch 4 and is back since batch 6; the rows are of batch 7.
+    rows: list[Row] = [("ann", 6, 60, [("s", 4, 5)], None)]
+    done = rebuild(writer, iter(rows), {0: 3, 1: 9}, active={"s": 4}, as_of=9, n=7)
+    ended = Activation(n=4, retired=("s",))
+    back = Activation(n=6, segments=(Activated("s", 4),))
+    for partition, marker, at in ((0, ended, 3), (0, back, 4), (1, back, 9)):
+        step = Step(partition, at, at + 1)
+        assert writer.activate(done.generation, marker, step, partitions=2) == "again"
+    assert ask(lambda cache: cache.sizes()).segments == {"s": Size(4, 1)}
+    state, _ = ask(lambda cache: cache.user("ann"))
+    assert state.memberships == (Membership("s", 4, 5),)
+
+
+def test_a_redis_that_came_back_within_a_rebuild_is_not_believed(
+    writer: Writer, plain: Any, servers: Servers, namespace: str
+) -> None:
+    def user(number: int) -> list[tuple[str, list[str], str | None]]:
+        return [(f"u{number}", ["_n", "1", "_at", "1"], None)]
+
+    generation = writer.begin_generation({0: 0}, as_of=1)
+    writer.load(generation, user(1), {})
+    with redis.Redis.from_url(servers.redis_url) as raw:
+        before = {key: raw.dump(key) for key in raw.keys(f"{namespace}*")}
+        writer.load(generation, user(2), {})
+        raw.delete(*raw.keys(f"{namespace}*"))
+        for key, value in before.items():
+            raw.restore(key, 0, value)
+    with pytest.raises(GenerationLost):
+        writer.load(generation, user(3), {})
+    with pytest.raises(GenerationLost):
+        writer.finish_generation(generation)
+    # Emptied, and begun by somebody else under the same number.
+    plain.delete(*plain.keys(f"{namespace}*"))
+    mine = writer.begin_generation({0: 0}, as_of=1)
+    plain.delete(*plain.keys(f"{namespace}*"))
+    other = Writer(servers.redis_url, namespace)
+    assert other.begin_generation({0: 0}, as_of=1) == mine
+    with pytest.raises(GenerationLost):
+        writer.load(mine, user(1), {})
+    other.close()
+
+
 def test_old_generations_are_swept_and_their_neighbours_are_not(
     servers: Servers, namespace: str, writer: Writer, plain: Any
 ) -> None:
@@ -406,13 +465,19 @@ def test_users_asked_for_together_are_answered_each(
     ]
 
 
-def test_words_for_others(ask: Callable[[Ask[Any]], Any], writer: Writer) -> None:
+def test_words_for_others(
+    ask: Callable[[Ask[Any]], Any], writer: Writer, plain: Any, namespace: str
+) -> None:
     assert ask(lambda cache: cache.loader()) is None
     status = LoaderStatus(
         state="loading", at=5, as_of=4, generation="0", lag=1, partitions={"0": {"offset": 1}}
     )
     writer.report(status)
     assert ask(lambda cache: cache.loader()) == status
+    plain.set(f"{namespace}hr:loader", '{"state": "loading", "at": 5, "of": "a later release"}')
+    assert ask(lambda cache: cache.loader()) == LoaderStatus(state="loading", at=5)
+    plain.set(f"{namespace}hr:loader", "[1]")
+    assert ask(lambda cache: cache.loader()) is None
     ask(lambda cache: cache.keep_definitions("text"))
     assert ask(lambda cache: cache.kept_definitions()) == "text"
 

@@ -320,3 +320,9 @@ def test_a_server_that_is_down_is_named_and_the_others_are_told_of(
     assert list(down) == [name]
     assert "127.0.0.1:1" in down[name] and variable in down[name]
     assert "Traceback" not in said and "secret" not in said
+
+
+def test_a_first_start_with_a_backlog_is_not_called_healthy() -> None:
+    begun = {"now": NOW, "as_of": None, "ends": {TOPIC: {"0": 10, "1": 10}}}
+    assert part(records(launch(details=begun)), "stream").state == "stale"
+    assert part(records(launch(details=begun, begun=30)), "stream").state == "healthy"

@@ -14,10 +14,11 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.cache.model import LoaderStatus, Page
+from headrace.cache.model import GenerationLost, LoaderStatus, Page
 from headrace.cache.reads import CachedMemberships
-from headrace.cache.writer import Writer
+from headrace.cache.writer import Standing, Writer
 from headrace.embedded import Servers
+from headrace.kafka.client import Bounds
 from headrace.loader.loader import Loader
 from headrace.messages.headers import DeadLetter
 from loader.logs import PARTITIONS, LogConsumer, World
@@ -167,6 +168,56 @@ def test_an_emptied_cache_is_filled_again_or_says_so(
         ).run(stopping)  # fmt: skip
         assert told[0].state == "needs reload" and "headrace reload" in told[0].detail
         assert writer.current() is None
+    writer.close()
+
+
+def test_another_loader_that_is_ahead_is_no_proof_of_a_loss(
+    servers: Servers, namespace: str
+) -> None:
+    world, first = World(), Writer(servers.redis_url, namespace)
+    world.see("ann", 0)
+    load(first, world, [], None)
+    generation = first.current()
+    stopping, second = threading.Event(), Writer(servers.redis_url, namespace)
+
+    class Slow(LogConsumer):
+        """The other loader reads a message while this one hears how long the topic is."""
+
+        def bounds(self) -> dict[int, Bounds]:
+            ends = super().bounds()
+            if len(world.known) < 3:
+                world.see(USERS[len(world.known)], 0)
+                load(first, world, [], None)
+            return ends
+
+    consumer = Slow(world.log, stopping)
+    Loader(
+        lambda: consumer, second, topic="t", bury=lambda _: None, witness=Deaf(), clock=lambda: 99
+    ).run(stopping)
+    assert second.current() == generation
+    assert second.standing(str(generation)).is_complete
+    first.close()
+    second.close()
+
+
+def test_a_generation_that_goes_while_it_is_taken_up_ends_no_loader(
+    servers: Servers, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, writer = World(), Writer(servers.redis_url, namespace)
+    world.see("ann", 0)
+    load(writer, world, [], None)
+    standing, gone = writer.standing, [True]
+
+    def once_gone(generation: str) -> Standing:
+        if gone:
+            gone.clear()
+            raise GenerationLost(generation)
+        return standing(generation)
+
+    monkeypatch.setattr(writer, "standing", once_gone)
+    world.see("bob", 0)
+    load(writer, world, [], None)
+    assert asyncio.run(seen(servers.redis_url, namespace)) == expected(world)
     writer.close()
 
 

@@ -44,17 +44,20 @@ class Postgres:
         return self.backfills[:1]
 
 
-class NoShelf:
-    """Keeps nothing."""
+@dataclass
+class Shelf:
+    """Has what it was given, and keeps nothing."""
+
+    kept: str | None = None
 
     async def keep_definitions(self, text: str) -> None: ...
 
     async def kept_definitions(self) -> str | None:
-        return None
+        return self.kept
 
 
 def stored(postgres: Postgres) -> StoredSegments:
-    return StoredSegments(postgres.active_versions, NoShelf(), backfills=postgres.newest_backfill)
+    return StoredSegments(postgres.active_versions, Shelf(), backfills=postgres.newest_backfill)
 
 
 def building(segments: StoredSegments) -> Any:
@@ -89,3 +92,14 @@ def test_without_postgres_the_last_word_stands() -> None:
     assert building(segments) == {"big": Building(2, 63)}
     postgres.is_down = True
     assert building(segments) == {"big": Building(2, 63)}
+
+
+LATER = '{"as_of": 1, "segments": [{"segment": "big", "of": "a later release"}]}'
+
+
+@pytest.mark.parametrize("kept", ["no json", "[]", LATER])
+def test_a_copy_of_another_release_is_none(kept: str) -> None:
+    postgres = Postgres(is_down=True)
+    segments = StoredSegments(postgres.active_versions, Shelf(kept))
+    with pytest.raises(StoreDown):
+        asyncio.run(segments.definitions())

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from headrace.cache.rebuild import rebuild
 from headrace.cache.writer import Writer
+from headrace.clock import system_clock
 from headrace.embedded.ports import choose_port
 from headrace.kafka.confluent import ConfluentProducer
 from headrace.kafka.kafka_python import KafkaPythonAdmin
@@ -17,6 +18,7 @@ from headrace.messages.memberships import (
     Change,
     UserChanges,
     encode_membership,
+    heartbeat_marker,
 )
 from headrace.messages.topics import MEMBERSHIPS, in_namespace, topic
 from headrace.rules.catalog import Catalog, Field
@@ -59,6 +61,8 @@ def test_from_a_message_to_an_answer_which_is_flagged_when_the_loader_stops(
             marker = Activation(n=1, segments=(Activated("big", 1),))
             for partition in range(topic(MEMBERSHIPS).partitions):
                 producer.send(name, key=b"", value=encode_membership(marker), partition=partition)
+                beat = heartbeat_marker(1, system_clock())
+                producer.send(name, key=b"", value=beat.encode(), partition=partition)
             producer.flush()
         wait_for(port, "/v1/segments/big/members", 200)
         assert get(port, "/v1/segments/big/members")[1]["users"] == ["a/segments", "ann"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+import orjson
 
 from headrace.clock import SECOND, Instant
 from headrace.errors import HeadraceError, OperatorError
@@ -134,6 +136,16 @@ class LoaderStatus:
     lag: int | None = None
     detail: str = ""
     partitions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(text: str) -> LoaderStatus | None:
+        """What a loader, of whatever release, has said; None when it makes no sense."""
+        try:
+            told = orjson.loads(text)
+            known = {one.name for one in fields(LoaderStatus)}
+            return LoaderStatus(**{name: told[name] for name in told if name in known})
+        except (ValueError, TypeError):
+            return None
 
     def is_silent(self, now: Instant) -> bool:
         """Has it not spoken for so long that it is down, or hangs?"""

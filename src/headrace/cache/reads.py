@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from headrace.cache.connection import LAYOUT, address, connect_async, naming, root, script
 from headrace.cache.model import (
     Incomplete,
@@ -146,7 +144,7 @@ class CachedMemberships:
         """What the loader last said of itself."""
         with naming(self._address):
             text = await self._redis.get(f"{self._root}loader")
-        return None if text is None else LoaderStatus(**orjson.loads(text))
+        return None if text is None else LoaderStatus.of(text)
 
     async def keep_definitions(self, text: str) -> None:
         """Keep a copy of the segments' definitions, for when their store is away."""

@@ -38,13 +38,14 @@ def rebuild(
     active: Mapping[str, int],
     as_of: Instant,
     joined: Iterable[Joined] = (),
+    n: int | None = None,
 ) -> Rebuilt:
     """Fill a new generation and let everybody read it.
 
     ``end_offsets`` are those of memberships.v1 from *before* the rows were read: the loader goes
     on there, and what it reads twice it skips by n. ``active`` are the versions the rows were
     written under; a version that only the rows know is newer, and wins.
-    ``joined`` ids lead to the ones they go by.
+    ``joined`` ids lead to the ones they go by. Markers up to batch ``n`` are in the rows already.
     """
     generation = writer.begin_generation(end_offsets, as_of=as_of)
     newest = dict(active)
@@ -95,6 +96,7 @@ def rebuild(
         floor={segment: version - 1 for segment, version in oldest.items()},
         counts=_by_active(counts, newest),
         as_of=as_of,
+        activated=n,
     )
     return Rebuilt(generation, total, held)
 

@@ -49,7 +49,6 @@ class Standing:
     is_complete: bool
     waiting: Mapping[int, int]
     as_of: Instant
-    has_beats: bool
 
 
 class Writer:
@@ -71,6 +70,8 @@ class Writer:
         self._members = members
         self._keep_gone = keep_gone
         self._clock = clock
+        # What we have begun: its token, and how many batches were loaded into it.
+        self._begun: dict[str, tuple[str, int]] = {}
         self._scripts = {
             name: self._redis.register_script(script(name))
             for name in ("apply", "activate", "begin", "load", "finish")
@@ -97,8 +98,8 @@ class Writer:
         with naming(self._address):
             pipe = self._redis.pipeline()
             pipe.get(f"{g}epoch").hgetall(f"{g}offsets").get(f"{g}complete").hgetall(f"{g}waiting")
-            pipe.get(f"{g}as_of").exists(f"{g}beats")
-            epoch, offsets, complete, waiting, as_of, beats = pipe.execute()
+            pipe.get(f"{g}as_of")
+            epoch, offsets, complete, waiting, as_of = pipe.execute()
         if epoch is None:
             raise GenerationLost(generation)
         return Standing(
@@ -106,7 +107,6 @@ class Writer:
             is_complete=complete is not None,
             waiting={int(part): int(n) for part, n in waiting.items()},
             as_of=int(as_of or 0),
-            has_beats=bool(beats),
         )
 
     def begin_generation(self, offsets: Mapping[int, int], *, as_of: Instant) -> str:
@@ -114,14 +114,17 @@ class Writer:
 
         ``as_of`` is the instant that everything stands for, 0 if only the messages will tell.
         """
+        token = LAYOUT + secrets.token_hex(8)
         start = {
-            "token": LAYOUT + secrets.token_hex(8),
+            "token": token,
             "now": str(self._clock()),
             "as_of": str(as_of),
             "offsets": [[partition, str(offset)] for partition, offset in offsets.items()],
             "members": self._members,
         }
-        return str(self._run("begin", orjson.dumps(start)))
+        generation = str(self._run("begin", orjson.dumps(start)))
+        self._begun[generation] = (token, 0)
+        return generation
 
     def load(
         self,
@@ -130,12 +133,16 @@ class Writer:
         members: Mapping[str, Sequence[str]],
     ) -> None:
         """Write users, as they are to stand in Redis, into a generation that nobody reads."""
+        token, loaded = self._begun.get(generation, ("", 0))
         batch = {
+            "token": token,
+            "loaded": loaded,
             "users": [(user, fields, traits or False) for user, fields, traits in users],
             "members": members if self._members else {},
         }
         if not self._run("load", generation, str(self._clock()), orjson.dumps(batch)):
             raise GenerationLost(generation)
+        self._begun[generation] = (token, loaded + 1)
 
     def finish_generation(
         self,
@@ -145,9 +152,18 @@ class Writer:
         floor: Mapping[str, int] | None = None,
         counts: Mapping[str, int] | None = None,
         as_of: Instant | None = None,
+        activated: int | None = None,
     ) -> None:
-        """Let everybody read ``generation``, from one instant to the next."""
+        """Let everybody read ``generation``, from one instant to the next.
+
+        Markers of batches up to ``activated`` will be passed by. Raises GenerationLost when it is
+        gone, or lacks any of what was loaded into it: Redis may have come back as it was before.
+        """
+        token, loaded = self._begun.pop(generation, ("", 0))
         last = {
+            "token": token,
+            "loaded": loaded,
+            "activated": "" if activated is None else str(activated),
             "active": list((active or {}).items()),
             "floor": list((floor or {}).items()),
             "counts": list((counts or {}).items()),

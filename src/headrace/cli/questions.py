@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import socket
 import urllib.error
@@ -167,7 +168,7 @@ def _ready(settings: Settings) -> Mapping[str, Any] | Silence:
                 told = json.load(answer)
         except urllib.error.HTTPError as refusal:
             told = json.load(refusal)
-    except ValueError:
+    except (ValueError, http.client.HTTPException):
         return Silence(f"{address} answers something else: is another server there?")
     except OSError as error:
         return Silence(f"{address} does not answer ({getattr(error, 'reason', error)})")

@@ -48,9 +48,11 @@ def _state(heard: Heard, as_of: Instant | None, is_late: bool) -> tuple[State, s
     if not launch.is_alive:
         return "down" if launch.state == "stopped" else "failing", f"launch {launch.id} has ended"
     about = f"launch {launch.id}, pid {launch.pid}"
-    if "now" in launch.details:
-        return "stale" if is_late else "healthy", about
     is_young = heard.now - round_down(launch.started_at) <= STARTS_WITHIN
+    if "now" in launch.details:
+        if as_of is None and not is_young:
+            return "stale", f"{about}, reads what came before its first start"
+        return "stale" if is_late else "healthy", about
     waits = f"{about}, before its first batch"
     return "stale" if is_late else "starting" if is_young else "failing", waits
 

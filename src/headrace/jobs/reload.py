@@ -17,8 +17,8 @@ def run(settings: Settings) -> None:
     """Fill a new generation from ``profiles`` and move the readers there.
 
     The topic's end offsets are noted before the table is read, so that the loader goes on where
-    the table may end; what it meets twice it skips by n. The plan is asked for after: a hand-over
-    in between reaches the cache through its marker.
+    the table may end; what it meets twice it skips by n. All tables are read as of one batch, which
+    is looked up after: a hand-over since reaches the cache through its marker.
     """
     name = in_namespace(settings.namespace, MEMBERSHIPS)
     with KafkaPythonAdmin(settings.kafka_bootstrap) as admin:
@@ -29,11 +29,12 @@ def run(settings: Settings) -> None:
     writer = open_writer(settings)
     done = rebuild(
         writer,
-        cached_rows(spark, lake, plan=newest.plan),
+        cached_rows(spark, lake, newest),
         ends,
         active=newest.plan.versions,
         as_of=newest.header.now,
-        joined=joined_rows(spark, lake),
+        joined=joined_rows(spark, lake, until=newest.header.n),
+        n=newest.header.n,
     )
     writer.close()
     print(

@@ -76,7 +76,6 @@ class Loader:
         self._bury = bury
         self._witness = witness
         self._clock = clock
-        self._has_beats = False
         self._has_worked = False
         self._failures = 0
         self._swept = 0.0
@@ -105,21 +104,22 @@ class Loader:
 
     def _load(self, consumer: Consumer, stopping: threading.Event) -> None:
         """Load into one generation until it is lost or replaced."""
-        bounds = consumer.bounds()
-        course = self._course(bounds)
-        if course is None:
-            stopping.wait(REPORT_SECONDS)
-            return
-        consumer.start_at(course.queues.offsets)
-        consumer.pause(course.queues.waiting)
         with suppress(GenerationLost, Moved):  # the next turn finds out where Redis stands
+            course = self._course(consumer)
+            if course is None:
+                stopping.wait(REPORT_SECONDS)
+                return
+            consumer.start_at(course.queues.offsets)
+            consumer.pause(course.queues.waiting)
             self._follow(course, consumer, stopping)
 
-    def _course(self, bounds: Mapping[int, Bounds]) -> _Course | None:
+    def _course(self, consumer: Consumer) -> _Course | None:
         """Where to go on. None: only a reload from the tables can help."""
         generation = self._writer.current()
-        if generation is not None:
-            standing = self._writer.standing(generation)
+        standing = None if generation is None else self._writer.standing(generation)
+        # After Redis: ends only grow, so another loader cannot make it look ahead of the topic.
+        bounds = consumer.bounds()
+        if generation is not None and standing is not None:
             lost = _lost(standing.offsets, bounds)
             if lost:
                 # Readers must not go on believing what has a hole.
@@ -127,7 +127,6 @@ class Loader:
                 self._ask_for_reload(lost)
                 return None
             if standing.is_complete:
-                self._has_beats = standing.has_beats
                 return _Course(generation, Queues(standing.offsets, standing.waiting), None)
         cut = [part for part, bound in bounds.items() if bound.start > 0]
         if cut:
@@ -136,7 +135,6 @@ class Loader:
             return None
         ends = {part: bound.end for part, bound in bounds.items()}
         generation = self._writer.begin_generation(dict.fromkeys(bounds, 0), as_of=0)
-        self._has_beats = False
         return _Course(generation, Queues(dict.fromkeys(bounds, 0)), ends)
 
     def _ask_for_reload(self, reason: str) -> None:
@@ -161,7 +159,8 @@ class Loader:
                 consumer.pause(queues.waiting - paused)
                 paused = set(queues.waiting)
             if course.is_filled:
-                now = None if self._has_beats else self._clock()
+                assert course.until is not None
+                now = None if any(course.until.values()) else self._clock()
                 reach("loader-before-new-generation")
                 self._writer.finish_generation(course.generation, as_of=now)
                 course.until = None
@@ -187,7 +186,6 @@ class Loader:
                 partitions=partitions,
             )
             reach("loader-after-apply")
-            self._has_beats = self._has_beats or bool(batch.beats)
             newest = max((message.at for message in batch.messages), default=None)
             delay = None if newest is None else self._clock() - newest
             self._witness.applied(done.applied, done.skipped, delay)
@@ -233,8 +231,9 @@ class Loader:
             )
         offsets = course.queues.offsets
         lag = sum(bound.end - offsets[part] for part, bound in bounds.items())
-        if lag == 0 and not self._has_beats and course.until is None:
-            # A stream that sends no heartbeats: all we know is that nothing is left to read.
+        if course.until is None and not any(bound.end for bound in bounds.values()):
+            # Nothing was ever published: that is true as of now. Later the stream's heartbeats say
+            # what is, and a stream that has a backlog from before its first start sends none.
             self._writer.caught_up(course.generation, now)
         standing = self._writer.standing(course.generation)
         self._report(

@@ -54,7 +54,9 @@ class StoredSegments:
         if self._latest is None:
             with contextlib.suppress(CacheDown):
                 text = await self._shelf.kept_definitions()
-                self._latest = None if text is None else _unpacked(text)
+                # A copy that another release kept, and this one cannot read, is none.
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    self._latest = None if text is None else _unpacked(text)
         if self._latest is None:
             raise self._trouble or OperatorError("the segments' texts have not been read yet")
         return self._latest

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from headrace.engine.state import members_of
-from headrace.plan.model import Plan
+from headrace.spark.start import Newest
 from headrace.spark.tables import Lake, newest_rows
 
 # user, n, at, memberships (segment, version, entered at), traits as JSON text
@@ -20,8 +20,13 @@ CachedRow: TypeAlias = tuple[str, int, int, list[tuple[str, int, int]], str | No
 JoinedRow: TypeAlias = tuple[str, int, int, str]
 
 
-def cached_rows(spark: SparkSession, lake: Lake, *, plan: Plan) -> Iterator[CachedRow]:
-    """One row per user, streamed through the driver a partition at a time."""
+def cached_rows(spark: SparkSession, lake: Lake, newest: Newest) -> Iterator[CachedRow]:
+    """One row per user as of that batch, streamed through the driver a partition at a time.
+
+    All tables are read as it left them, however long that takes: rows of a later batch would know
+    versions that its plan does not, and ids that had not been joined.
+    """
+    plan, until = newest.plan, newest.header.n
     versions = {p.version_id: (p.segment, p.version) for p in plan.programs}
 
     def name_members(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -36,13 +41,15 @@ def cached_rows(spark: SparkSession, lake: Lake, *, plan: Plan) -> Iterator[Cach
                 }
             ).to_batches()
 
-    latest = lake.latest_profiles(spark).select("user_id", "n", "at", "members", "traits")
+    latest = lake.latest_profiles(spark, version=newest.version).select(
+        "user_id", "n", "at", "members", "traits"
+    )
     members = latest.select("user_id", "members").mapInArrow(
         name_members, "user_id string, segment string, version int"
     )
     entered = (
         lake.read(spark, "transitions")
-        .where("change = 'enter'")
+        .where((F.col("change") == "enter") & (F.col("n") <= until))
         .groupBy("user_id", "segment")
         .agg(F.max_by("effective_at", "n").alias("entered"))
     )
@@ -53,13 +60,18 @@ def cached_rows(spark: SparkSession, lake: Lake, *, plan: Plan) -> Iterator[Cach
     )
     rows = latest.drop("members").join(held, "user_id", "left")
     for row in rows.toLocalIterator(prefetchPartitions=True):
-        memberships = [(m["segment"], m["version"], m["entered"] or 0) for m in row["held"] or ()]
+        # The newest batch may have told its transitions to nobody yet.
+        memberships = [
+            (m["segment"], m["version"], row["at"] if m["entered"] is None else m["entered"])
+            for m in row["held"] or ()
+        ]
         yield row["user_id"], row["n"], row["at"], memberships, _current(row["traits"])
 
 
-def joined_rows(spark: SparkSession, lake: Lake) -> Iterator[JoinedRow]:
-    """One row per id that goes by another."""
-    joined = newest_rows(lake.read(spark, "identities")).where("canonical != user_id")
+def joined_rows(spark: SparkSession, lake: Lake, *, until: int) -> Iterator[JoinedRow]:
+    """One row per id that goes by another after batch ``until``."""
+    known = lake.read(spark, "identities").where(F.col("n") <= until)
+    joined = newest_rows(known).where("canonical != user_id")
     rows = joined.select("user_id", "n", "at", "canonical")
     for row in rows.toLocalIterator(prefetchPartitions=True):
         yield row["user_id"], row["n"], row["at"], row["canonical"]

@@ -16,6 +16,9 @@ for _, place in ipairs(batch.places) do
   local stored = call('HGET', g .. 'offsets', place[1])
   if stored ~= place[2] then return {'moved', tostring(place[1]), stored or ''} end
 end
+-- Sets that were not kept up for one batch are never right again: the next generation has them.
+if not batch.members then call('DEL', g .. 'members_kept') end
+batch.members = call('EXISTS', g .. 'members_kept') == 1
 
 local function map(key)
   local flat, found = call('HGETALL', key), {}
