@@ -133,7 +133,7 @@ def test_the_batch_path_and_the_messages_say_the_same(deployment: Deployment, sp
         else:
             joined.pop(message.user, None)
     assert {(s, user) for user, of in held.items() for s in of} == deployment.members()
-    assert {row[0]: row[3] for row in joined_rows(spark, deployment.lake)} == joined
+    assert {row[0]: row[3] for row in joined_rows(spark, deployment.lake, until=header.n)} == joined
     rows = deployment.lake.latest_profiles(spark).collect()
     assert known == {row["user_id"] for row in rows}
     reasons = {row["reason"] for row in deployment.lake.read(spark, "transitions").collect()}

@@ -40,6 +40,10 @@ def header(batch_id: int, ends: dict[str, dict[int, int]] = AT_7, generation: in
         ),
         pytest.param(header(9), header(9), 7, 7, AT_7, AT_7, False, id="older checkpoint restored"),
         pytest.param(header(7), header(7), 8, 8, AT_8, AT_8, False, id="older table restored"),
+        pytest.param(
+            header(8, AT_8), header(7), 8, 8, AT_8, AT_8, False, id="older profiles restored"
+        ),
+        pytest.param(header(8, AT_8), None, 8, 8, AT_8, AT_8, False, id="profiles lost"),
     ],
 )
 def test_a_checkpoint_belongs_to_the_tables_or_a_new_generation_begins(
@@ -54,6 +58,33 @@ def test_a_checkpoint_belongs_to_the_tables_or_a_new_generation_begins(
         replay_ends=replay_ends,
     )
     assert answer is belongs, reason
+
+
+def test_a_silent_batch_that_died_amid_joins_is_replayed():
+    answer, reason = decide_start(
+        parsed=header(5),
+        folded=header(5),
+        linked=header(8),
+        planned=8,
+        committed=7,
+        committed_ends=AT_7,
+        replay_ends=AT_7,
+    )
+    assert (answer, reason) == (True, "replay")
+
+
+def test_notices_that_were_read_leave_no_trace_in_the_tables():
+    told = {**AT_7, "control.v1": {0: 3}}
+    answer, _ = decide_start(
+        parsed=header(7, {**AT_7, "control.v1": {0: 2}}),
+        folded=header(7, {**AT_7, "control.v1": {0: 2}}),
+        planned=9,
+        committed=9,
+        committed_ends=told,
+        replay_ends=told,
+        control="control.v1",
+    )
+    assert answer
 
 
 def test_a_header_survives_the_commit_it_is_kept_in():
@@ -81,7 +112,7 @@ def test_sparks_offset_log_gives_the_instant_and_the_kafka_offsets_of_every_sour
         )
     )
     assert parse_offsets(5, text) == PlannedBatch(
-        5, 1_790_000_000_123, {"events.v1": {0: 12, 1: 7}, "control.v1": {0: 3}}
+        5, 1_790_000_000_123, {"events.v1": {0: 12, 1: 7}, "control.v1": {0: 3}}, beats=41
     )
 
 

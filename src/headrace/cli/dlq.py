@@ -13,9 +13,10 @@ import typer
 from headrace.cli.invocation import Invocation, Output, invoked
 from headrace.cli.published import Format, opened_store, problems_told
 from headrace.clock import format_instant
-from headrace.errors import OperatorError, Place, Problem, RuleError
+from headrace.errors import OperatorError, Problem, RuleError
 from headrace.jobs.letters import Letter, Replay, dead_letters, portions, replay
 from headrace.rules.fixes import Fix, parse_fix
+from headrace.rules.folder import read_file
 
 Reasons = Annotated[
     list[str] | None, typer.Option("--reason", help="Only those rejected for it; may be repeated.")
@@ -106,7 +107,7 @@ def replay_letters(
     Exit code 1 when some could not be repaired.
     """
     run = invoked(context)
-    text, found = _fix(fix) if fix is not None else ("", None)
+    found = _fix(fix) if fix is not None else None
     if places and reason:
         raise typer.BadParameter("name places or reasons, not both")
     chosen = _at(places) if places else _of(reason)
@@ -119,22 +120,19 @@ def replay_letters(
         if places:
             letters = list(letters)
             _all_found(letters, places)
-        done = replay(run.settings, store, letters, fix=found, text=text, dry_run=dry_run)
+        done = replay(run.settings, store, letters, fix=found, dry_run=dry_run)
     _print(run, done, output, dry_run)
     if done.unfixable:
         raise typer.Exit(1)
 
 
-def _fix(file: Path) -> tuple[str, Fix]:
+def _fix(file: Path) -> Fix:
     with problems_told():
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8"
-            raise RuleError(
-                [Problem("HR100", f"cannot be read: {reason}", Place(str(file)))]
-            ) from error
-        return text, parse_fix(text, str(file))
+        problems: list[Problem] = []
+        text = read_file(file, problems)
+        if text is None:
+            raise RuleError(problems)
+        return parse_fix(text, str(file))
 
 
 def _of(reasons: Sequence[str] | None) -> Callable[[Letter], bool]:

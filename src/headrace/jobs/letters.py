@@ -89,10 +89,9 @@ def replay(
     letters: Iterable[Letter],
     *,
     fix: Fix | None,
-    text: str = "",
     dry_run: bool = False,
 ) -> Replay:
-    """Send ``letters`` again, by ``fix`` of that ``text`` where it is given.
+    """Send ``letters`` again, by ``fix`` where it is given.
 
     What has been sent again before is not; nor is anything in a ``dry_run``.
     """
@@ -110,7 +109,7 @@ def replay(
                 producer.send(topic, value=value, key=_key(value))
             producer.flush()
             # After the broker has them: who dies in between sends them twice, never not at all.
-            store.note_replayed([place for place, _ in ready], text)
+            store.note_replayed([place for place, _ in ready])
     return done
 
 

@@ -82,7 +82,7 @@ def stream(
     held = held_by_kafka(settings) if accept_loss else None
     key = tombstone_key(settings)
     Tombstones(lake, key).check_key(spark)
-    start = find_start(spark, lake, settings.checkpoint_root, held=held)
+    start = find_start(spark, lake, settings.checkpoint_root, held=held, control=named[CONTROL])
     log.info("stream starts", generation=start.generation, reason=start.reason)
     plans = KeptPlans(spark, settings.tables_root)
     target = Target(

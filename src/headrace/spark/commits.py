@@ -59,6 +59,17 @@ class Commit:
             return spark.createDataFrame([], schema)
         return spark.read.schema(schema).parquet(*paths)
 
+    def is_whole(self, spark: SparkSession, lake: Lake, table: TableName) -> bool:
+        """Are all its files there? Compaction and VACUUM may have taken some since."""
+        there: dict[str, set[str]] = {}
+        for file in self.files:
+            folder, _, name = file.path.rpartition("/")
+            if folder not in there:
+                there[folder] = set(names(spark, f"{lake.path(table)}/{folder}"))
+            if name not in there[folder]:
+                return False
+        return True
+
     def _of(self, partition: Mapping[str, str]) -> list[AddedFile]:
         return [f for f in self.files if all(f.partition.get(k) == v for k, v in partition.items())]
 
@@ -68,14 +79,16 @@ def append(rows: DataFrame, path: str, header: Header) -> None:
     rows.write.format("delta").mode("append").option("userMetadata", header.to_json()).save(path)
 
 
-def newest_commit(spark: SparkSession, lake: Lake, table: str) -> Commit | None:
-    """The newest commit to ``table`` that carries a batch header."""
+def newest_commit(
+    spark: SparkSession, lake: Lake, table: str, most: int = COMMITS_LOOKED_AT
+) -> Commit | None:
+    """The newest commit to ``table`` that carries a batch header, among the last ``most``."""
     folder = f"{lake.path(table)}/_delta_log"
     versions = sorted(
         (name for name in names(spark, folder) if name.endswith(".json") and name[:-5].isdigit()),
         reverse=True,
     )
-    for name in versions[:COMMITS_LOOKED_AT]:
+    for name in versions[:most]:
         commit = _commit(read_text(spark, f"{folder}/{name}") or "", int(name[:-5]))
         if commit is not None:
             return commit

@@ -43,7 +43,7 @@ def asked(spark: SparkSession, lake: Lake) -> list[Correction]:
     """What is still to be corrected, a batch's worth each, the oldest first."""
     found = []
     for table in sorted(name for name in names(spark, lake.root) if name.startswith(PREFIX)):
-        if not names(spark, f"{lake.path(table)}/_delta_log"):
+        if not lake.has(spark, table):
             continue  # cut off before its commit
         parts = [row["part"] for row in lake.read(spark, table).select("part").distinct().collect()]
         last = max(parts, default=-1)
@@ -56,12 +56,14 @@ def carried_out(
 ) -> Regrouping | None:
     """``regrouped`` with those told anew whom the batch is to correct.
 
-    Users whose identity changes in this batch are left out: the next recompute looks at them.
+    Left out are users whose identity changes in this batch, and those joined to others since they
+    were named: their state is part of another's, whom the next recompute looks at.
     """
     named = lake.read(spark, correction.table).where(F.col("part") == correction.part)
     users = {row["user_id"] for row in named.select("user_id").collect()}
     if regrouped is not None:
         users -= {user for name in ("origin", "user_id") for user in _ids(regrouped.moves, name)}
+    users -= _gone_into_others(spark, lake, users)
     if not users:
         return regrouped
     change = told_again(sorted(users))
@@ -80,6 +82,14 @@ def drop(spark: SparkSession, lake: Lake, correction: Correction) -> None:
     """Forget a table whose last part has been carried out."""
     if correction.is_last:
         remove(spark, lake.path(correction.table))
+
+
+def _gone_into_others(spark: SparkSession, lake: Lake, users: set[str]) -> set[str]:
+    """Those of ``users`` who go by another id."""
+    named = spark.createDataFrame(pa.table({"user_id": pa.array(sorted(users), pa.string())}))
+    rows = newest_rows(lake.read(spark, "identities").join(F.broadcast(named), "user_id"))
+    gone = rows.where("canonical != user_id").select("user_id").collect()
+    return {row["user_id"] for row in gone}
 
 
 def _joined(spark: SparkSession, lake: Lake, users: set[str]) -> set[str]:

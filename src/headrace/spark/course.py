@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from headrace.clock import Instant
 from headrace.plan.model import Plan
 from headrace.spark.dues import Dues
 from headrace.spark.erased import Erased
@@ -14,7 +15,7 @@ from headrace.spark.header import Correction, Header
 from headrace.spark.identities import Known
 from headrace.spark.offsets import OffsetLog, TopicOffsets
 from headrace.spark.publish import Counts, Outlet
-from headrace.spark.rewrites import Rewrite
+from headrace.spark.rewrites import Rewrites
 from headrace.spark.start import Start
 from headrace.spark.tables import Lake
 
@@ -76,11 +77,17 @@ class Course:
     rounds: Rounds = field(default_factory=Rounds)
     # What recomputes have asked for and no batch has carried out.
     corrections: list[Correction] = field(default_factory=list)
-    # What upkeep has asked for.
-    rewrite: Rewrite | None = None
-    # The now of the batch that last looked for it.
-    looked_at: int = 0
+    # That upkeep asks for.
+    rewrites: Rewrites = field(default_factory=Rewrites)
     ends: TopicOffsets = field(default_factory=dict)
+    # The now of the batch that last committed its state.
+    folded_at: Instant = 0
+    # What the generation before this one may not have published.
+    unfinished: Header | None = None
+
+    def replays(self, n: int) -> bool:
+        """Is batch ``n`` one that an earlier life has begun?"""
+        return self.replay is not None and self.replay.n == n
 
     @staticmethod
     def after(start: Start) -> Course:
@@ -88,4 +95,12 @@ class Course:
         ends = start.starting_offsets or (start.newest.ends if start.newest else {})
         # Always from the same bucket on, a job that is often started again would never reach some.
         bucket = start.newest.n if start.newest else 0
-        return Course(start.generation, start.newest, start.newest, ends=ends, bucket=bucket)
+        return Course(
+            start.generation,
+            start.newest,
+            start.newest,
+            ends=ends,
+            bucket=bucket,
+            folded_at=start.newest.now if start.newest else 0,
+            unfinished=start.unfinished,
+        )

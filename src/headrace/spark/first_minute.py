@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, Row
 
 from headrace.clock import system_clock
+from headrace.errors import OperatorError
 from headrace.messages.segments import SegmentMember
 from headrace.plan.build import SegmentVersion, build_plan
 from headrace.plan.model import JobParameters
@@ -79,7 +80,10 @@ def dead_letters(rows: Iterator[Row]) -> None:
 
 
 def first_minute(spark: Session, folder: str) -> None:
-    """Some batches of a few events each, from a stream that makes them up, to tables."""
+    """Some batches of a few events each, from a stream that makes them up, to tables.
+
+    Raises what a batch raised, or OperatorError when they take too long.
+    """
     lake = Lake(f"{folder}/tables")
     lake.create(spark)
     course = Course.after(find_start(spark, lake, f"{folder}/checkpoints"))
@@ -117,7 +121,11 @@ def first_minute(spark: Session, folder: str) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while query.isActive and course.batches < BATCHES and time.monotonic() < until:
         time.sleep(0.1)
+    if (failed := query.exception()) is not None:
+        raise failed
     query.stop()
+    if course.batches < BATCHES:
+        raise OperatorError(f"only {course.batches} batches within {PATIENCE_SECONDS} s")
 
 
 if __name__ == "__main__":

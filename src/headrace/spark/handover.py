@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass, field
 
@@ -10,12 +11,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.plan.model import Plan
-from headrace.spark.files import remove
+from headrace.spark.files import names, remove
 from headrace.spark.fold import groups_for, kernel_events, staged
 from headrace.spark.identities import Known, identified
 from headrace.spark.session import plain_session
 from headrace.spark.tables import Lake
 from headrace.spark.work import Work
+
+STAGING = re.compile(r"staging_[0-9a-f]{16}_\d+")
 
 
 @dataclass(slots=True)
@@ -102,6 +105,8 @@ def staging(spark: SparkSession, lake: Lake, table: str) -> DataFrame:
     return lake.read(spark, table)
 
 
-def drop_staging(spark: SparkSession, lake: Lake, table: str) -> None:
-    """Remove a staging table that has been handed over."""
-    remove(spark, lake.path(table))
+def drop_stagings(spark: SparkSession, lake: Lake) -> None:
+    """Remove the tables of all backfills; call it while none is under way."""
+    for name in names(spark, lake.root):
+        if STAGING.fullmatch(name):
+            remove(spark, lake.path(name))

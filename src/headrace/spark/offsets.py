@@ -21,23 +21,28 @@ TopicOffsets: TypeAlias = Mapping[str, Mapping[int, int]]  # topic -> partition 
 
 @dataclass(frozen=True, slots=True)
 class PlannedBatch:
-    """One entry of the offset log: the batch's id, its instant and its end offsets."""
+    """One entry of the offset log: the batch's id, its instant and its end offsets.
+
+    ``beats`` are the seconds that the heartbeat has counted since its first start.
+    """
 
     id: int
     at: int
     ends: TopicOffsets
+    beats: int | None = None
 
 
 def parse_offsets(batch_id: int, text: str) -> PlannedBatch:
     """Read one entry of the offset log; sources that are not Kafka are passed over."""
     _, about, *sources = text.splitlines()
     ends: dict[str, dict[int, int]] = {}
+    beats = next((int(line) for line in sources if line.isdigit()), None)
     for line in sources:
         source = json.loads(line) if line.startswith("{") else None
         if isinstance(source, dict):
             for topic, partitions in source.items():
                 ends[topic] = {int(number): end for number, end in partitions.items()}
-    return PlannedBatch(batch_id, json.loads(about)["batchTimestampMs"], ends)
+    return PlannedBatch(batch_id, json.loads(about)["batchTimestampMs"], ends, beats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,12 @@ class OffsetLog:
         """What Spark planned for ``batch_id``; None when it has no such entry."""
         text = read_text(spark, f"{self.checkpoint}/offsets/{batch_id}")
         return None if text is None else parse_offsets(batch_id, text)
+
+    def first_beat(self, spark: SparkSession) -> int | None:
+        """The instant that the heartbeat counts from; it is the third source of the union."""
+        text = read_text(spark, f"{self.checkpoint}/sources/2/0")
+        last = (text or "").strip().rpartition("\n")[2]
+        return int(last) if last.isdigit() else None
 
     def last_planned(self, spark: SparkSession) -> int | None:
         """Id of the newest planned batch."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from headrace.clock import HOUR
 from headrace.engine.families import Regrouping
 from headrace.failpoints import reach
 from headrace.messages.memberships import activation_marker
@@ -26,13 +27,12 @@ from headrace.spark.course import Course, Report, Surroundings
 from headrace.spark.dues import Dues, has_overdue_facts, survey
 from headrace.spark.fold import advanced, write_profiles
 from headrace.spark.gather import Gathering
-from headrace.spark.handover import Backfill, drop_staging, staging_table
+from headrace.spark.handover import Backfill, drop_stagings
 from headrace.spark.header import GENERATION, Handover, Header, Preparation
 from headrace.spark.identities import Known, arrived_links, carry_out, no_links
 from headrace.spark.intake import append_events
 from headrace.spark.offsets import PlannedBatch
 from headrace.spark.publish import Counts, count_batch, publish, publish_forgotten
-from headrace.spark.rewrites import Rewrite
 from headrace.spark.session import bind_transaction
 from headrace.spark.tables import Lake
 from headrace.spark.upkeep import APPENDED, compact_bucket, merge_small_files, vacuum_tables
@@ -41,13 +41,16 @@ COMPACT_EVERY = 4  # appending batches between two compactions of a bucket
 WORTH_COMPACTING = 200_000  # users; up to half as many superseded rows are no burden
 MERGE_EVERY = 64  # committing batches between two merges of small files
 VACUUM_EVERY = 900  # about half an hour at a trigger of 2 s
+TELL_MS = 6 * HOUR  # well within the time that the log of `profiles` keeps what it is told
 LOOK_EVERY = 32  # batches between two looks for corrections of which no notice came
-LOOK_MS = 30_000  # between two looks for a rewrite that upkeep asks for
 
 
 def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundings) -> None:
     """Bring one micro-batch through all five steps. Called by Spark for each trigger."""
     spark, lake = rows.sparkSession, around.lake
+    if course.unfinished is not None:
+        _finish(spark, course.unfinished, around)
+        course.unfinished = None
     n = course.generation * GENERATION + batch_id
     planned = around.log.planned(spark, batch_id)
     assert planned is not None, "Spark writes the offset log before it runs a batch"
@@ -66,10 +69,13 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
     clock.lap("identities")
     counts = Counts()
     asked = header.handover is not None or header.correcting is not None
+    # A table's log forgets: now and then it is told where the stream stands, also in quiet times.
+    asked = asked or header.now - course.folded_at >= TELL_MS
     if size or due is not None or regrouped is not None or asked:
         folded = _fold(spark, header, plan, parsed, due, regrouped, course, around)
         clock.lap("fold")
-        counts = count_batch(spark, lake, parsed, folded)
+        course.folded_at = header.now
+        counts = _counted(spark, lake, parsed, folded, course.replays(n))
         clock.lap("count")
         publish(spark, lake, counts, around.outlet, parsed, folded)
         if header.handover is not None:
@@ -81,7 +87,8 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
         _keep_up(spark, course, folded, plan, around)
     if course.known is not None and course.known.forgotten_until is not None:
         course.rounds.after_batch(spark, lake, header, plan.job, around.tombstone_key)
-    _rewrite_as_asked(spark, course, header, plan, lake)
+    if course.rounds.under_way is None:  # removal rewrites the same files
+        course.rewrites.after_batch(spark, lake, plan.job, header.now)
     course.newest, course.replay, course.ends = header, None, planned.ends
     _remember_due(course, counts, header, around, spark)
     clock.lap("upkeep")
@@ -104,6 +111,39 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
     )
 
 
+def _counted(
+    spark: SparkSession, lake: Lake, parsed: Commit | None, folded: Commit, is_replay: bool
+) -> Counts:
+    """Count a batch.
+
+    Files are taken away only after it was published: a replay that misses some has no changes to
+    tell of, and no repeats to tell from the others.
+    """
+    if is_replay and not folded.is_whole(spark, lake, "profiles"):
+        judged = ("accepted", "rejected")
+        accepted, rejected = (parsed.rows(verdict=one) if parsed else 0 for one in judged)
+        return Counts(accepted=accepted, quarantined=rejected)
+    return count_batch(spark, lake, parsed, folded)
+
+
+def _finish(spark: SparkSession, header: Header, around: Surroundings) -> None:
+    """Publish the last batch of an earlier generation, whose number no replay will have.
+
+    It may have been published before: all of it may happen twice. Only what segments.v1 holds of
+    users it forgot is not taken back: their ids stand nowhere any more.
+    """
+    lake = around.lake
+    folded, parsed = newest_commit(spark, lake, "profiles"), newest_commit(spark, lake, "events")
+    if folded is None or folded.header.n != header.n:
+        return
+    parsed = parsed if parsed is not None and parsed.header.n == header.n else None
+    bind_transaction(spark, header.n)
+    counts = _counted(spark, lake, parsed, folded, is_replay=True)
+    publish(spark, lake, counts, around.outlet, parsed, folded)
+    if header.handover is not None:
+        _publish_activation(header, around.plan(header.plan), around)
+
+
 def executed_plan(header: Header, around: Surroundings) -> Plan:
     """The plan a batch runs: while the next one is prepared, its slots are folded already."""
     plan = around.plan(header.plan)
@@ -115,9 +155,8 @@ def executed_plan(header: Header, around: Surroundings) -> Plan:
 def _header(
     n: int, planned: PlannedBatch, course: Course, around: Surroundings, spark: SparkSession
 ) -> Header:
-    replayed = course.replay
-    if replayed is not None and replayed.n == n:
-        return replayed
+    if course.replay is not None and course.replays(n):
+        return course.replay
     before = course.newest
     now = max(before.now if before else 0, planned.at)
     header = Header(
@@ -129,7 +168,8 @@ def _header(
     # States and the history being prepared for them stay under the same ids meanwhile.
     if header.preparing is not None or header.handover is not None:
         return replace(header, linked_before=linked, linked=linked)
-    if told or course.batches % LOOK_EVERY == 0:
+    # One asking is carried out to its end before the next is looked for.
+    if not course.corrections and (told or course.batches % LOOK_EVERY == 0):
         course.corrections = corrections.asked(spark, around.lake)
     correcting = course.corrections[0] if course.corrections else None
     return replace(header, linked_before=linked, linked=n, correcting=correcting)
@@ -190,7 +230,7 @@ def _committed(
     course: Course, n: int, table: str, spark: SparkSession, around: Surroundings
 ) -> Commit | None:
     """What an earlier life of batch ``n`` committed to ``table``. Asked only of a replay."""
-    if course.replay is None or course.replay.n != n:
+    if not course.replays(n):
         return None
     commit = newest_commit(spark, around.lake, table)
     return commit if commit is not None and commit.header.n == n else None
@@ -243,7 +283,7 @@ def _carry_out_links(
     links = no_links()
     if header.linked_before + 1 < header.n or (parsed and parsed.rows(verdict="accepted")):
         links = arrived_links(spark, lake, header, parsed, header.linked_before)
-    replay = course.replay is not None and course.replay.n == header.n
+    replay = course.replays(header.n)
     key = around.tombstone_key
     change = carry_out(spark, lake, header, links, course.known, key, replay=replay)
     if header.correcting is None or _committed(course, header.n, "profiles", spark, around):
@@ -314,8 +354,10 @@ def _keep_up(
 ) -> None:
     lake, header = around.lake, folded.header
     course.batches += 1
-    if header.handover is not None and header.handover.staged_before is not None:
-        drop_staging(spark, lake, staging_table(header.plan, header.handover.staged_before))
+    # What has been handed over, and what backfills left that were given up.
+    is_time = header.handover is not None or course.batches % MERGE_EVERY == 0
+    if is_time and course.backfill is None and header.preparing is None:
+        drop_stagings(spark, lake)
     if header.correcting is not None:
         corrections.drop(spark, lake, header.correcting)
         course.corrections = [one for one in course.corrections if one != header.correcting]
@@ -339,21 +381,6 @@ def _keep_up(
             merge_small_files(spark, lake, name)
     if course.batches % VACUUM_EVERY == 0:
         vacuum_tables(spark, lake)
-
-
-def _rewrite_as_asked(
-    spark: SparkSession, course: Course, header: Header, plan: Plan, lake: Lake
-) -> None:
-    job = plan.job
-    if course.rounds.under_way is not None:
-        return  # removal rewrites the same files
-    if course.rewrite is not None:
-        if course.rewrite.step(spark, lake, now=header.now, horizon_ms=job.horizon_ms):
-            course.rewrite = None
-    elif header.now - course.looked_at >= LOOK_MS:
-        # By time: batches in which nothing happens do not count, and a night may be full of them.
-        course.looked_at = header.now
-        course.rewrite = Rewrite.asked(spark, lake, job.buckets)
 
 
 class _Laps:

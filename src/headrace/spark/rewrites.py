@@ -6,16 +6,18 @@ to their smallest: upkeep only deletes, since the stream is the one writer of it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyspark.sql import SparkSession
 
 from headrace.clock import Instant
+from headrace.plan.model import JobParameters
 from headrace.spark.files import read_text, remove, write_text
 from headrace.spark.tables import Lake
 from headrace.spark.upkeep import APPENDED, compact_bucket, merge_small_files
 
 ASKED = "_rewrite.asked"
+LOOK_MS = 30_000  # between two looks for whether somebody asks
 
 
 def ask(spark: SparkSession, lake: Lake) -> None:
@@ -24,26 +26,27 @@ def ask(spark: SparkSession, lake: Lake) -> None:
 
 
 @dataclass(slots=True)
-class Rewrite:
-    """What is left of one: buckets of ``profiles`` and tables whose files are to be merged."""
+class Rewrites:
+    """What is left of the one under way: buckets of ``profiles``, and tables to be merged."""
 
-    buckets: list[int]
-    tables: list[str]
+    buckets: list[int] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    looked_at: Instant = 0
 
-    @staticmethod
-    def asked(spark: SparkSession, lake: Lake, buckets: int) -> Rewrite | None:
-        """A whole one if somebody has asked; one that was cut off begins anew."""
-        if read_text(spark, lake.path(ASKED)) is None:
-            return None
-        return Rewrite(list(range(buckets)), list(APPENDED))
-
-    def step(self, spark: SparkSession, lake: Lake, *, now: Instant, horizon_ms: int) -> bool:
-        """Do one piece; True when it was the last."""
+    def after_batch(
+        self, spark: SparkSession, lake: Lake, job: JobParameters, now: Instant
+    ) -> None:
+        """Do one piece of what is asked for; one that was cut off begins anew."""
         if self.buckets:
-            compact_bucket(spark, lake, bucket=self.buckets.pop(), now=now, horizon_ms=horizon_ms)
-        else:
+            compact_bucket(
+                spark, lake, bucket=self.buckets.pop(), now=now, horizon_ms=job.horizon_ms
+            )
+        elif self.tables:
             merge_small_files(spark, lake, self.tables.pop())
-        if self.buckets or self.tables:
-            return False
-        remove(spark, lake.path(ASKED))
-        return True
+            if not self.tables:
+                remove(spark, lake.path(ASKED))
+        elif now - self.looked_at >= LOOK_MS:
+            # By time: batches in which nothing happens do not count, and fill whole nights.
+            self.looked_at = now
+            if read_text(spark, lake.path(ASKED)) is not None:
+                self.buckets, self.tables = list(range(job.buckets)), list(APPENDED)

@@ -195,6 +195,11 @@ class Lake:
         """Where table ``name`` lies."""
         return f"{self.root.rstrip('/')}/{name}"
 
+    def has(self, spark: SparkSession, name: str) -> bool:
+        """Is there a table ``name``? A folder cut off in its first commit is none."""
+        log = names(spark, f"{self.path(name)}/_delta_log")
+        return any(one.endswith(".json") and one[:-5].isdigit() for one in log)
+
     def create(self, spark: SparkSession) -> None:
         """Create the tables that are missing, and columns that earlier releases did not have."""
         with ThreadPoolExecutor(max_workers=len(TABLES)) as pool:
@@ -204,7 +209,7 @@ class Lake:
     def complete(self, spark: SparkSession, name: TableName) -> None:
         """Create table ``name`` if it is missing, and the columns it lacks."""
         table = TABLES[name]
-        if not names(spark, f"{self.path(name)}/_delta_log"):
+        if not self.has(spark, name):
             self._create(spark, name, table)
             return
         known = self.read(spark, name).columns
@@ -247,12 +252,13 @@ class Lake:
         detail = self.delta(spark, name).detail().select("sizeInBytes").collect()
         return int(detail[0]["sizeInBytes"])
 
-    def latest_profiles(self, spark: SparkSession) -> DataFrame:
+    def latest_profiles(self, spark: SparkSession, *, version: int | None = None) -> DataFrame:
         """One row per user who is neither merged away nor forgotten: that of the greatest n.
 
-        Of whom all that came still waits for its time is no user yet.
+        Of whom all that came still waits for its time is no user yet. At a ``version`` of the
+        table, or now.
         """
-        newest = newest_rows(self.read(spark, "profiles"))
+        newest = newest_rows(self.read(spark, "profiles", version=version))
         return newest.where((F.col("layout") == CURRENT) & F.col("first_seen").isNotNull())
 
     def facts(

@@ -16,8 +16,8 @@ def among(connection: Connection, places: Sequence[str]) -> set[str]:
     return set(rows.scalars())
 
 
-def note(connection: Connection, places: Sequence[str], fix: str) -> None:
-    """Remember that these have been sent again, repaired by the text ``fix`` or as they were."""
+def note(connection: Connection, places: Sequence[str]) -> None:
+    """Remember that these have been sent again."""
     if places:
-        rows = [{"place": place, "fix": fix} for place in places]
+        rows = [{"place": place} for place in places]
         connection.execute(insert(replays).values(rows).on_conflict_do_nothing())

@@ -262,10 +262,10 @@ class Store:
         with self._database.begin() as connection:
             return replays.among(connection, places)
 
-    def note_replayed(self, places: Sequence[str], fix: str) -> None:
-        """Remember that these have been sent again, repaired by the text ``fix`` if any."""
+    def note_replayed(self, places: Sequence[str]) -> None:
+        """Remember that these have been sent again."""
         with self._database.begin() as connection:
-            replays.note(connection, places, fix)
+            replays.note(connection, places)
 
     # Audit
 

@@ -147,7 +147,6 @@ replays = Table(
     metadata,
     Column("place", Text, primary_key=True),
     Column("at", _Time, nullable=False, server_default=func.now()),
-    Column("fix", Text, nullable=False),
 )
 
 audit = Table(
