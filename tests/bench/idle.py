@@ -18,12 +18,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from in_process import Opener, deployments
 from report import table
 
 from circumstances import ROOT, circumstances
 from headrace.clock import DAY
 from headrace.spark.course import Report
+from in_process import Opener, deployments
 
 CATALOG = (ROOT / "rules" / "catalog.yaml").read_text()
 RULES = {

@@ -20,7 +20,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from in_process import deployments
 from report import table
 
 from circumstances import ROOT, circumstances
@@ -29,6 +28,7 @@ from headrace.clock import DAY
 from headrace.spark.course import Report
 from headrace.spark.recompute import Audit
 from headrace.spark.start import newest_batch
+from in_process import deployments
 
 CATALOG = (ROOT / "rules" / "catalog.yaml").read_text()
 USERS = 5_000

@@ -11,19 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
-from pathlib import Path
 
+from homes import trial_home
 from page import keep
 from storm import Storm
 
-from headrace import embedded
 from headrace.clock import system_clock
-from headrace.embedded.services import stop_services
 
 PLACE = "mid-backfill"
 REACHED_WITHIN = 180.0
@@ -50,12 +45,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     asked = parser.parse_args()
     print(f"replay: python tests/chaos/backfills.py --deaths {asked.deaths} --seed {asked.seed}")
-    folder = Path(tempfile.mkdtemp(prefix="headrace-backfills-"))
-    home, began = folder / "home", time.monotonic()
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.callback(embedded.down, home)
-        stack.callback(stop_services, home)
+    began = time.monotonic()
+    with trial_home("backfills") as (home, stack):
         storm = Storm(home, asked.seed, 400, 60, stack)
         storm.open()
         deaths = 0

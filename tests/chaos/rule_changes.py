@@ -15,11 +15,9 @@ import http.client
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -31,6 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from homes import trial_home
 from page import keep
 
 from headrace import embedded
@@ -39,7 +38,7 @@ from headrace.cli.servers import prepare
 from headrace.clock import system_clock
 from headrace.embedded.children import Children
 from headrace.embedded.ports import choose_port
-from headrace.embedded.services import start_services, stop_services
+from headrace.embedded.services import start_services
 from headrace.kafka.confluent import ConfluentProducer
 from headrace.messages.topics import EVENTS, in_namespace
 from headrace.rules.folder import load_rules
@@ -335,12 +334,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     asked = parser.parse_args()
     print(f"replay: {sys.argv[0]} --changes {asked.changes} --seed {asked.seed}", flush=True)
-    folder = Path(tempfile.mkdtemp(prefix="headrace-rules-"))
-    home, began = folder / "home", time.monotonic()
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.callback(embedded.down, home)
-        stack.callback(stop_services, home)
+    began = time.monotonic()
+    with trial_home("rule_changes") as (home, stack):
         trial = Trial(home, asked.seed, asked.users, asked.rate, stack)
         trial.open()
         for number in range(1, asked.changes + 1):

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -20,14 +17,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from page import keep
 
-from databases import fresh_database
 from deployment import Deployment
-from headrace.embedded import running
-from headrace.embedded.jars import spark_jars
 from headrace.jobs.shop import Shop
 from headrace.jobs.stream import stream
-from headrace.settings import Settings
-from headrace.spark.session import Session, open_session
+from in_process import deployments
 
 CATALOG = (Path(__file__).resolve().parents[2] / "rules" / "catalog.yaml").read_text()
 RULES = {
@@ -47,21 +40,26 @@ def stopped(here: Deployment, after: float) -> float:
     return max(0.0, time.monotonic() - until)
 
 
-def storm(spark: Session, settings: Settings, rules: Path, stops: int, seed: int) -> list[float]:
+def storm(here: Deployment, stops: int, seed: int) -> list[float]:
     """Stop, start, and so on; then everything is compared."""
     dice = random.Random(seed)
-    with Deployment.opened(spark, settings, rules) as here:
-        here.publish(RULES, CATALOG)
-        shop = Shop(seed=seed, users=60, start=time.time_ns() // 1_000_000)
-        took = []
-        for number in range(stops):
-            now = time.time_ns() // 1_000_000
-            here.send([m.value for m in shop.live(dice.randint(1, 60), now) if m.kind == "event"])
-            took.append(stopped(here, dice.uniform(0, 3)))
-            print(f"{number + 1}: stopped within {took[-1]:.1f} s", flush=True)
-        here.run()
-        assert here.members() == here.expected(), "members are not the oracle's"
-        return took
+    here.publish(RULES, CATALOG)
+    shop = Shop(seed=seed, users=60, start=time.time_ns() // 1_000_000)
+
+    def tell() -> None:
+        now = time.time_ns() // 1_000_000
+        here.send([m.value for m in shop.live(dice.randint(1, 60), now) if m.kind == "event"])
+
+    tell()
+    here.run()  # a JVM's first batch is slow: a supervisor would not wait for its end
+    took = []
+    for number in range(stops):
+        tell()
+        took.append(stopped(here, dice.uniform(0, 3)))
+        print(f"{number + 1}: stopped within {took[-1]:.1f} s", flush=True)
+    here.run()
+    assert here.members() == here.expected(), "members are not the oracle's"
+    return took
 
 
 def main() -> int:
@@ -70,26 +68,8 @@ def main() -> int:
     parser.add_argument("--stops", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     asked = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="headrace-stops-"))
-    spark = open_session(
-        "headrace-stops",
-        master=f"local[{os.cpu_count()}]",
-        jars=[str(jar) for jar in spark_jars()],
-        settings={"spark.driver.memory": "2g", "spark.sql.shuffle.partitions": "2"},
-    )
-    try:
-        with running(folder / "servers") as servers:
-            settings = Settings(
-                home=folder / "home",
-                postgres_url=fresh_database(servers),
-                kafka_bootstrap=servers.kafka_bootstrap,
-                redis_url=servers.redis_url,
-                stream={"trigger_ms": 300, "buckets": 2},
-            )
-            took = sorted(storm(spark, settings, folder / "rules", asked.stops, asked.seed))
-    finally:
-        spark.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with deployments("stops") as opened:
+        took = sorted(storm(opened("stops", trigger_ms=300, buckets=2), asked.stops, asked.seed))
     middle, longest = round(took[len(took) // 2], 1), round(took[-1], 1)
     figures = {"seed": asked.seed, "stops": len(took), "p50 s": middle, "max s": longest}
     print(json.dumps(figures))

@@ -13,10 +13,8 @@ import argparse
 import json
 import os
 import random
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -28,7 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from page import KEPT, keep
+from homes import trial_home
+from page import keep
 
 from headrace import embedded
 from headrace.cli.invocation import Invocation
@@ -37,7 +36,7 @@ from headrace.cli.served import Api
 from headrace.cli.servers import prepare
 from headrace.clock import system_clock
 from headrace.embedded.children import Children
-from headrace.embedded.services import start_services, stop_services
+from headrace.embedded.services import start_services
 from headrace.errors import OperatorError
 from headrace.failpoints import VARIABLE, Failpoint
 from headrace.jobs.batch_log import LoggedBatch, covers, logged_batches
@@ -453,14 +452,6 @@ class Storm:
         }
 
 
-def keep_logs(home: Path) -> None:
-    """What every process said, for who asks why a storm broke off."""
-    kept = KEPT / "storm-logs"
-    shutil.rmtree(kept, ignore_errors=True)
-    shutil.copytree(home / "logs", kept)
-    print(f"what its processes said: {kept}")
-
-
 def keepers(start: int) -> list[Message]:
     """Users who bought once, long ago, and are never forgotten."""
     found = []
@@ -481,6 +472,7 @@ def main() -> int:
     """Run the storm; 1 when anything differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=0, help="kill nobody any more after them")
     parser.add_argument("--actions-between", type=int, default=8, help="beside each kill")
     parser.add_argument("--proofs-every", type=int, default=5, help="kills")
     parser.add_argument("--postgres-away", type=float, default=0, help="seconds, after the kills")
@@ -492,27 +484,24 @@ def main() -> int:
         f"replay: python tests/chaos/storm.py --kills {asked.kills} --seed {asked.seed}"
         f" --postgres-away {asked.postgres_away:g}"
     )
-    folder = Path(tempfile.mkdtemp(prefix="headrace-storm-"))
-    home, began = folder / "home", time.monotonic()
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.callback(embedded.down, home)
-        stack.callback(stop_services, home)
-        stack.push(lambda kind, *_: keep_logs(home) if kind else None)
+    began = time.monotonic()
+    with trial_home("storm") as (home, stack):
         storm = Storm(home, asked.seed, asked.users, asked.rate, stack)
         storm.open()
         for number in range(1, asked.kills + 1):
+            if 0 < asked.minutes * 60 < time.monotonic() - began:
+                break
             while len(storm.recoveries) < number:
                 for _ in range(storm.dice.randint(1, 2 * asked.actions_between)):
                     storm.act()
                 storm.kill()
             victim, took = storm.recoveries[-1]
             print(f"{number}: {victim} was killed, back after {took:.1f} s", flush=True)
-            if number % asked.proofs_every == 0 or number == asked.kills:
+            if number % asked.proofs_every == 0 and number < asked.kills:
                 storm.prove()
         if asked.postgres_away:
             storm.live_without_postgres(asked.postgres_away)
-            storm.prove()
+        storm.prove()
         assert storm.reader is not None
         report = storm.report(time.monotonic() - began)
         for line in (*storm.differences[:50], *storm.reader.wrong[:50]):

@@ -1,17 +1,14 @@
-"""Streaming jobs in this process, on servers of their own: for what is measured batch by batch."""
+"""Streaming jobs in this process, on servers of their own: for what is watched batch by batch."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeAlias
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from databases import fresh_database
 from deployment import Deployment
@@ -22,17 +19,17 @@ from headrace.spark.session import open_session
 
 PATIENCE_SECONDS = 3_600  # hundreds of batches, however slow
 
-Opener: TypeAlias = Callable[[str], Deployment]
+Opener: TypeAlias = Callable[..., Deployment]
 
 
 @contextmanager
 def deployments(name: str) -> Iterator[Opener]:
-    """Opens deployments by their namespaces, all on the same servers and session."""
+    """Opens deployments by namespace and stream settings, all on the same servers and session."""
     folder = Path(tempfile.mkdtemp(prefix=f"headrace-{name}-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         spark = open_session(
-            f"bench-{name}",
+            f"headrace-{name}",
             master=f"local[{os.cpu_count()}]",
             jars=[str(jar) for jar in spark_jars()],
             settings={"spark.driver.memory": "3g", "spark.sql.shuffle.partitions": "4"},
@@ -40,14 +37,14 @@ def deployments(name: str) -> Iterator[Opener]:
         stack.callback(spark.stop)
         servers = stack.enter_context(running(folder / "servers"))
 
-        def opened(namespace: str) -> Deployment:
+        def opened(namespace: str, **stream: int) -> Deployment:
             settings = Settings(
                 home=folder / namespace,
                 namespace=namespace,
                 postgres_url=fresh_database(servers),
                 kafka_bootstrap=servers.kafka_bootstrap,
                 redis_url=servers.redis_url,
-                stream={"trigger_ms": 500},
+                stream={"trigger_ms": 500, **stream},
             )
             rules = folder / f"{namespace}-rules"
             here = stack.enter_context(Deployment.opened(spark, settings, rules))
