@@ -360,7 +360,17 @@ def test_a_rewrite_that_upkeep_asks_for_leaves_two_files_a_bucket(
 ):
     asked = Path(deployment.settings.tables_root) / rewrites.ASKED
     for second in range(3):
-        deployment.send([page_view(f"of-a-rewrite-{user}", now() + second) for user in range(20)])
+        # Of a kind after which nobody is due soon: a batch amid the rewrite would add a file.
+        deployment.send(
+            {
+                "event_id": f"of-a-rewrite-{user}-{second}",
+                "user_id": f"of-a-rewrite-{user}",
+                "type": "search",
+                "ts": now() + second,
+                "properties": {"query": "shoes"},
+            }
+            for user in range(20)
+        )
         deployment.run()
     files = len(deployment.lake.read(spark, "profiles").inputFiles())
     rewrites.ask(spark, deployment.lake)
