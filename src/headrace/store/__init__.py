@@ -10,6 +10,7 @@ from headrace.store.outcome import Applied, Drafted
 from headrace.store.plans import Execution, StoredPlan
 from headrace.store.progress import Kind, Progress
 from headrace.store.receipts import Receipt
+from headrace.store.sources import Source
 from headrace.store.store import Store
 from headrace.store.versions import Created, StoredVersion
 
@@ -25,6 +26,7 @@ __all__ = [
     "Lease",
     "Progress",
     "Receipt",
+    "Source",
     "Store",
     "StoreDown",
     "StoredPlan",

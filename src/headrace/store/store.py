@@ -19,6 +19,7 @@ from headrace.store import (
     progress,
     receipts,
     replays,
+    sources,
     versions,
 )
 from headrace.store.audit import Verdict
@@ -32,6 +33,7 @@ from headrace.store.plans import Execution, StoredPlan
 from headrace.store.progress import Kind, Progress, State
 from headrace.store.receipts import Receipt
 from headrace.store.registry import PostgresRegistry
+from headrace.store.sources import Source
 from headrace.store.versions import StoredVersion
 
 
@@ -266,6 +268,25 @@ class Store:
         """Remember that these have been sent again."""
         with self._database.begin() as connection:
             replays.note(connection, places)
+
+    # Sources of events
+
+    def add_source(self, source: Source, *, by: str) -> None:
+        """Let a new source send; OperatorError when one of that name may already."""
+        with self._database.begin() as connection:
+            migrate.migrate(connection, self._database.schema)
+            sources.add(connection, source, by=by)
+
+    def revoke_source(self, name: str, *, by: str) -> bool:
+        """Let a source send no more; False when none of that name may."""
+        with self._database.begin() as connection:
+            migrate.migrate(connection, self._database.schema)
+            return sources.revoke(connection, name, by=by)
+
+    def sources(self) -> list[Source]:
+        """All sources there are and were, by name."""
+        with self._database.begin() as connection:
+            return sources.every(connection)
 
     # Audit
 

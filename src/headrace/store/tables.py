@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Integer,
@@ -147,6 +148,22 @@ replays = Table(
     metadata,
     Column("place", Text, primary_key=True),
     Column("at", _Time, nullable=False, server_default=func.now()),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("key_hash", Text, nullable=False, unique=True),
+    # The first characters of the key, so that people can tell one from another.
+    Column("key_hint", Text, nullable=False),
+    Column("origins", JSONB, nullable=False),
+    Column("events_per_second", Integer, nullable=False),
+    Column("may_join", Boolean, nullable=False),
+    Column("may_delete", Boolean, nullable=False),
+    Column("created_at", _Time, nullable=False, server_default=func.now()),
+    Column("revoked_at", _Time),
 )
 
 audit = Table(
