@@ -35,6 +35,8 @@ CounterName: TypeAlias = Literal[
     "headrace_crashes_total",
     # HTTP answers, by route and status.
     "headrace_http_requests_total",
+    # Events that came in over HTTP, by source and status: accepted, quarantined, refused.
+    "headrace_ingest_events_total",
 ]
 
 GaugeName: TypeAlias = Literal[
@@ -58,6 +60,8 @@ GaugeName: TypeAlias = Literal[
     "headrace_segment_held",
     # 1 while the streaming job's process lives.
     "headrace_job_up",
+    # Bytes of events that wait on disk until Kafka takes them.
+    "headrace_ingest_spool_bytes",
 ]
 
 HistogramName: TypeAlias = Literal[
@@ -75,6 +79,7 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     "headrace_events_total": ("verdict",),
     "headrace_loaded_messages_total": ("outcome",),
     "headrace_http_requests_total": ("route", "status"),
+    "headrace_ingest_events_total": ("source", "status"),
     "headrace_segment_members": ("segment",),
     "headrace_segment_stale": ("segment",),
     "headrace_quality_failed_claims": ("suite",),

@@ -71,11 +71,11 @@ def create_app(
     app.add_middleware(Measured, metrics=app.state.metrics)
     describe = app.openapi
     # FastAPI asks the instance, so that an app may describe itself in its own way.
-    app.openapi = lambda: _described(describe())  # type: ignore[method-assign]
+    app.openapi = lambda: described(describe())  # type: ignore[method-assign]
     return app
 
 
-def _described(document: dict[str, Any]) -> dict[str, Any]:
+def described(document: dict[str, Any]) -> dict[str, Any]:
     """Give every answer its example, and every problem its media type."""
     schemas = document["components"]["schemas"]
     for operations in document["paths"].values():

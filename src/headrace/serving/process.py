@@ -53,14 +53,23 @@ def build_app(settings: Settings) -> FastAPI:
 
 def serve(settings: Settings) -> int:
     """Answer until told to stop; 1 when the port is taken."""
+    app = build_app(settings)
+    return listen(app, settings.api_host, settings.api_port, setting="HEADRACE_API_PORT")
+
+
+def listen(app: FastAPI, host: str, port: int, *, setting: str) -> int:
+    """Serve ``app`` until told to stop. OperatorError when the port, which ``setting`` chooses, is
+    taken."""
     server = uvicorn.Server(
         uvicorn.Config(
-            build_app(settings),
-            host=settings.api_host,
-            port=settings.api_port,
+            app,
+            host=host,
+            port=port,
             log_level="warning",
             access_log=False,
             server_header=False,
+            # The peer is who is connected: headers about it are anybody's words.
+            proxy_headers=False,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=5,
             # Beyond this, answering all of them late helps nobody: 503 at once.
@@ -74,8 +83,7 @@ def serve(settings: Settings) -> int:
         server.run()
     except SystemExit as stop:
         raise OperatorError(
-            f"the API cannot listen on {settings.api_host}:{settings.api_port}: "
-            "is the port taken? HEADRACE_API_PORT chooses another",
+            f"cannot listen on {host}:{port}: is the port taken? {setting} chooses another",
             code="HR909",
         ) from stop
     return 0 if server.started else 1

@@ -8,6 +8,7 @@ from headrace.settings.loading import Loaded, Origin, load, load_settings
 from headrace.settings.tree import (
     Cache,
     Embedded,
+    Ingest,
     Retention,
     Settings,
     Stream,
@@ -16,6 +17,7 @@ from headrace.settings.tree import (
 __all__ = [
     "Cache",
     "Embedded",
+    "Ingest",
     "Loaded",
     "Origin",
     "Retention",

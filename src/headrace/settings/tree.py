@@ -44,6 +44,15 @@ class Retention(_Branch):
     horizon_days: int = Field(7, ge=1, description="A repeated event id is noticed this long")
 
 
+class Ingest(_Branch):
+    """The event API."""
+
+    host: str = Field("127.0.0.1", description="Address the event API listens on")
+    port: Port = Field(8_081, description="Port of the event API")
+    spool: str = Field("", description="Folder for events while Kafka is away; empty: under home")
+    spool_mb: int = Field(256, ge=1, description="What that folder may hold")
+
+
 class Cache(_Branch):
     """What Redis holds."""
 
@@ -96,6 +105,7 @@ class Settings(BaseSettings):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Logging")
     stream: Stream = Stream()
     retention: Retention = Retention()
+    ingest: Ingest = Ingest()
     cache: Cache = Cache()
     embedded: Embedded = Embedded()
 

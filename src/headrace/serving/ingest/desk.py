@@ -1,0 +1,176 @@
+"""What becomes of each event that comes in: judged as the stream will, and sent on its way.
+
+An event that the stream will not accept goes to it all the same: there it is put aside with its
+reason, can be read and repaired, and everything is counted in one place. Only what a source may
+not say, or no broker would take, is refused here, and the sender is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, Literal, TypeAlias
+
+import orjson
+
+from headrace.clock import Instant
+from headrace.engine.fields import Refusal
+from headrace.engine.judge import MAX_BYTES, Judge
+from headrace.kafka.acked import Message
+from headrace.rules.catalog import LIST
+from headrace.serving.ingest.calls import events_of
+from headrace.serving.ingest.spool import SOURCE
+from headrace.store import Source
+
+Status: TypeAlias = Literal["accepted", "quarantined", "refused"]
+
+# A number that needs more digits than a double has; its text must not pass through one.
+_LONG_NUMBER: Final = re.compile(rb"[0-9.]{16,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one event; ``index`` is its place, or its call's, in the request."""
+
+    index: int
+    status: Status
+    event_id: str | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The results of one request, and the messages that are to be sent."""
+
+    results: tuple[Result, ...]
+    messages: tuple[Message, ...]
+
+
+def read_json(body: bytes) -> Any:
+    """The value of ``body``, numbers exact; ValueError when it is no JSON."""
+    if _LONG_NUMBER.search(body) is None:
+        return orjson.loads(body)
+    orjson.loads(body)  # this one knows the limits; the other reads what this one has read
+    return json.loads(body, parse_float=Decimal, parse_int=_integer)
+
+
+def write_json(value: Any) -> bytes:
+    """``value`` as the JSON it was read from, but for spaces."""
+    return orjson.dumps(value, default=_exactly)
+
+
+class Desk:
+    """Judges the events of one request from one source."""
+
+    def __init__(self, source: Source, judge: Judge, *, received: Instant, key: str = "") -> None:
+        self._source = source
+        self._judge = judge
+        self._received = received
+        self._key = key
+        self._headers = ((SOURCE, source.name.encode()),)
+
+    def events(self, events: Sequence[Any]) -> Judged:
+        """Take events in our own form; what they leave out is filled in."""
+        results, messages = [], []
+        for index, event in enumerate(events):
+            result, message = self._taken(index, self._filled(index, event))
+            results.append(result)
+            messages += [message] if message is not None else []
+        return Judged(tuple(results), tuple(messages))
+
+    def calls(self, calls: Sequence[Any], *, sent: Any, known: Mapping[str, Any]) -> Judged:
+        """Take calls in Segment's form; one may make two events."""
+        results, messages = [], []
+        for index, call in enumerate(calls):
+            for event, reason in self._called(call, sent, known):
+                result, message = self._taken(index, self._filled(index, event), reason)
+                results.append(result)
+                messages += [message] if message is not None else []
+        return Judged(tuple(results), tuple(messages))
+
+    def _called(
+        self, call: Any, sent: Any, known: Mapping[str, Any]
+    ) -> list[tuple[Any, str | None]]:
+        if not isinstance(call, dict):
+            return [(call, "not-an-object")]
+        try:
+            made = events_of(
+                call,
+                received=self._received,
+                sent=sent,
+                known=known,
+                joins=self._source.may_join,
+            )
+        except Refusal as refusal:
+            # Under a name that no event has: the stream puts it aside, whatever it says.
+            return [({"call": call}, refusal.reason)]
+        return [(event, None) for event in made]
+
+    def _filled(self, index: int, event: Any) -> Any:
+        """``event`` with an id and an instant; the same id for the same place under one key."""
+        if not isinstance(event, dict):
+            return event
+        filled = dict(event)
+        if filled.get("event_id") is None:
+            filled["event_id"] = self._identity(index, str(filled.get("type")))
+        if filled.get("ts") is None:
+            filled["ts"] = self._received
+        return filled
+
+    def _identity(self, index: int, kind: str) -> str:
+        if not self._key:
+            return str(uuid.uuid4())
+        told = f"{self._source.name}\0{self._key}\0{index}\0{kind}".encode()
+        return hashlib.sha256(told).hexdigest()[:32]
+
+    def _taken(
+        self, index: int, event: Any, reason: str | None = None
+    ) -> tuple[Result, Message | None]:
+        try:
+            value = write_json(event)
+        except TypeError:  # nested deeper than JSON is written
+            return Result(index, "refused", None, "too-deep"), None
+        known = event.get("event_id") if isinstance(event, dict) else None
+        identity = known if isinstance(known, str) else None
+        refused = self._refused(event, value)
+        if refused is not None:
+            return Result(index, "refused", identity, refused), None
+        user = ""
+        try:
+            user = self._judge.fact(value)[1]
+        except Refusal as refusal:
+            reason = reason or refusal.reason
+        message = Message(user.encode(), value, self._headers)
+        return Result(index, "quarantined" if reason else "accepted", identity, reason), message
+
+    def _refused(self, event: Any, value: bytes) -> str | None:
+        """Why this must not reach the stream, if it must not."""
+        if len(value) > MAX_BYTES:
+            return "too-large"
+        if not isinstance(event, dict):
+            return None
+        kind, traits = event.get("type"), event.get("traits")
+        if kind == "delete" and not self._source.may_delete:
+            return "may-not-delete"
+        if kind == "alias" and not self._source.may_join:
+            return "may-not-join"
+        if kind == "traits" and isinstance(traits, dict):
+            # Who is on a list is a person's decision, not a sender's.
+            return "list-trait" if any(name.startswith(LIST) for name in traits) else None
+        return None
+
+
+def _integer(text: str) -> int | Decimal:
+    # Beyond 64 bits nobody writes a whole number back; its text stays.
+    return int(text) if len(text) < 19 else Decimal(text)
+
+
+def _exactly(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError

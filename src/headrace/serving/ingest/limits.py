@@ -1,0 +1,55 @@
+"""How much a source may send, and how often somebody may try keys."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+MOST_REMEMBERED: Final = 10_000
+
+Monotonic = Callable[[], float]
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Tokens that come back at ``rate`` a second, up to ``most``."""
+
+    rate: float
+    most: float
+    left: float
+    at: float
+
+    def take(self, amount: float, now: float) -> float:
+        """Take ``amount`` if it is there: 0, else the seconds until it may be.
+
+        More than the bucket holds is given when it is full, and owed.
+        """
+        self.left = min(self.most, self.left + (now - self.at) * self.rate)
+        self.at = now
+        if self.left >= min(amount, self.most):
+            self.left -= amount
+            return 0.0
+        return (min(amount, self.most) - self.left) / self.rate
+
+
+class Buckets:
+    """One bucket for each name; the ones not used for longest are forgotten first."""
+
+    def __init__(self, monotonic: Monotonic = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._by_name: OrderedDict[str, Bucket] = OrderedDict()
+
+    def take(self, name: str, amount: float, *, rate: float, most: float) -> int:
+        """Take ``amount`` from the bucket of ``name``: 0, else whole seconds to wait."""
+        now = self._monotonic()
+        bucket = self._by_name.get(name)
+        if bucket is None or (bucket.rate, bucket.most) != (rate, most):
+            bucket = self._by_name[name] = Bucket(rate, most, most, now)
+        self._by_name.move_to_end(name)
+        if len(self._by_name) > MOST_REMEMBERED:
+            self._by_name.popitem(last=False)
+        return math.ceil(bucket.take(amount, now))

@@ -1,0 +1,133 @@
+"""To Kafka while it takes messages, to disk while it does not; nothing counts before one has it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import structlog
+
+from headrace.kafka.acked import Acknowledged, Busy, Message, Unsent
+from headrace.metrics import Metrics
+from headrace.serving.ingest.spool import Full, Spool
+
+CHUNK_BYTES: Final = 1 << 20
+RETRY_SECONDS: Final = 1.0
+
+Kept: TypeAlias = Literal["kafka", "disk"]
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Entry:
+    """Messages of one caller, on their way to disk."""
+
+    messages: Sequence[Message]
+    is_done: bool = False
+    refused: Full | None = None
+
+
+class Sender:
+    """Delivers messages, and says where they are safe.
+
+    Once one had to go to disk, all that come after it do, until the disk is empty again: so the
+    next never overtakes it. What the broker took without saying so goes out twice; its id tells.
+    """
+
+    def __init__(self, producer: Acknowledged, spool: Spool, metrics: Metrics) -> None:
+        self._producer = producer
+        self._spool = spool
+        self._metrics = metrics
+        self._disk = asyncio.Lock()
+        self._entries: list[_Entry] = []
+        self._waiting = asyncio.Event()
+        if not spool.is_empty:
+            self._waiting.set()
+        self._show()
+
+    async def deliver(self, messages: Sequence[Message]) -> Kept:
+        """Returns when all of ``messages`` are kept. Raises Busy or Full, then some may be."""
+        if self._waiting.is_set():
+            await self._spooled(messages)
+            return "disk"
+        unsent = await self._sent(messages)
+        if not unsent:
+            return "kafka"
+        await self._spooled([messages[place] for place in unsent])
+        return "disk"
+
+    async def drain(self) -> None:
+        """Bring to the broker what is on disk, for ever."""
+        while True:
+            await self._waiting.wait()
+            try:
+                is_sent = await self._drained()
+            except OSError as error:
+                log.error("events on disk cannot be read", error=str(error))
+                is_sent = False
+            self._show()
+            if not is_sent:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _drained(self) -> bool:
+        """Bring a chunk to the broker, whole: parts of it would lie in another order."""
+        async with self._disk:
+            chunk = await asyncio.to_thread(self._spool.head, CHUNK_BYTES)
+            if chunk is None:
+                self._waiting.clear()
+                log.info("all events that were kept on disk are in Kafka")
+                return True
+        try:
+            unsent = await self._sent(chunk.messages)
+        except Busy:
+            return False
+        if not unsent:
+            async with self._disk:
+                await asyncio.to_thread(self._spool.forget, chunk)
+        return not unsent
+
+    async def _sent(self, messages: Sequence[Message]) -> Unsent:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Unsent] = loop.create_future()
+
+        def heard(unsent: Unsent) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+                loop.call_soon_threadsafe(_answer, answer, unsent)
+
+        self._producer.send(messages, heard)
+        return await answer
+
+    async def _spooled(self, messages: Sequence[Message]) -> None:
+        mine = _Entry(messages)
+        self._entries.append(mine)
+        async with self._disk:
+            if not mine.is_done:  # those who wait for the disk meanwhile share one sync
+                group, self._entries = self._entries, []
+                await self._append(group)
+        if mine.refused is not None:
+            raise mine.refused
+
+    async def _append(self, group: Sequence[_Entry]) -> None:
+        messages = [message for entry in group for message in entry.messages]
+        if not self._waiting.is_set():
+            log.warning("Kafka takes no events; they are kept on disk", count=len(messages))
+        refused: Full | None = None
+        try:
+            await asyncio.to_thread(self._spool.append, messages)
+        except Full as error:
+            refused = error
+        for entry in group:
+            entry.is_done, entry.refused = True, refused
+        self._waiting.set()
+        self._show()
+
+    def _show(self) -> None:
+        self._metrics.set("headrace_ingest_spool_bytes", self._spool.bytes)
+
+
+def _answer(future: asyncio.Future[Unsent], unsent: Unsent) -> None:
+    if not future.done():  # whoever waited may be gone
+        future.set_result(unsent)

@@ -1,0 +1,194 @@
+"""Messages on disk while Kafka does not take them: in order, bounded, and synced before they count.
+
+A folder of numbered files, each a run of records; new ones go to the end of the last, and a file
+whose messages are all on the broker is deleted. Which part of the first file that is so for is not
+written down: after a death its messages go out once more, and their ids tell.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from headrace.errors import OperatorError
+from headrace.kafka.acked import Message
+
+FILE_BYTES: Final = 8 << 20
+# Length of the rest of the record and its CRC-32; in the rest, lengths of key and source.
+_HEAD: Final = struct.Struct(">II")
+_LENGTHS: Final = struct.Struct(">HH")
+SOURCE: Final = "source"  # the header of a message that is kept
+
+
+class Full(Exception):
+    """There is no room: the bound is reached, or the disk is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Messages from the head of the spool; ``end`` is where those behind them begin."""
+
+    messages: tuple[Message, ...]
+    file: Path
+    end: int
+
+
+class Spool:
+    """Used by one process at a time, which holds the folder's lock, and by one thread at a time."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
+        self._most_bytes = most_bytes
+        self._lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise OperatorError(
+                f"another process keeps its messages in {folder}; "
+                "HEADRACE_INGEST__SPOOL names another folder for this one",
+                code="HR942",
+            ) from error
+        self._files = sorted(folder.glob("*.spool"))
+        self._sizes = {file: _sound_size(file) for file in self._files}
+        for file in self._files[:-1]:
+            _check_whole(file, self._sizes[file])
+        if self._files:  # a death amid an append leaves half a record, which nobody was told of
+            os.truncate(self._files[-1], self._sizes[self._files[-1]])
+        self._begin = 0  # what of the first file is on the broker
+
+    @property
+    def bytes(self) -> int:
+        """What it holds on disk."""
+        return sum(self._sizes.values())
+
+    @property
+    def is_empty(self) -> bool:
+        """Is everything on the broker?"""
+        return not self._files or (
+            len(self._files) == 1 and self._begin >= self._sizes[self._files[0]]
+        )
+
+    def append(self, messages: Sequence[Message]) -> None:
+        """Write all of ``messages`` behind what there is, and sync; none when it raises Full."""
+        data = b"".join(map(_record, messages))
+        if self.bytes + len(data) > self._most_bytes:
+            raise Full(f"{self._most_bytes >> 20} MiB wait for Kafka already")
+        file = self._last()
+        before = self._sizes[file]
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
+        try:
+            _write(descriptor, data)
+            os.fsync(descriptor)
+        except OSError as error:
+            os.ftruncate(descriptor, before)
+            raise Full(f"{file}: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
+        self._sizes[file] = before + len(data)
+
+    def head(self, most_bytes: int) -> Chunk | None:
+        """The oldest messages, about ``most_bytes`` of them; None when there are none."""
+        while self._files and self._begin >= self._sizes[self._files[0]]:
+            self._drop_first()
+        if not self._files:
+            return None
+        file, messages, end = self._files[0], [], self._begin
+        for message, after in _records(file, self._begin, self._sizes[file]):
+            messages.append(message)
+            end = after
+            if end - self._begin >= most_bytes:
+                break
+        return Chunk(tuple(messages), file, end)
+
+    def forget(self, chunk: Chunk) -> None:
+        """The messages of the head are on the broker."""
+        assert self._files and chunk.file == self._files[0], "not the head"
+        self._begin = chunk.end
+        if self._begin >= self._sizes[chunk.file]:
+            self._drop_first()
+
+    def close(self) -> None:
+        """Leave the folder to others."""
+        os.close(self._lock)
+
+    def _last(self) -> Path:
+        """The file to append to; a new one when the last is long enough."""
+        if not self._files or self._sizes[self._files[-1]] >= FILE_BYTES:
+            number = int(self._files[-1].stem) + 1 if self._files else 0
+            file = self._folder / f"{number:08d}.spool"
+            try:
+                os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                _sync_folder(self._folder)
+            except OSError as error:
+                raise Full(f"{file}: {error.strerror}") from error
+            self._files.append(file)
+            self._sizes[file] = 0
+        return self._files[-1]
+
+    def _drop_first(self) -> None:
+        file = self._files.pop(0)
+        self._sizes.pop(file)
+        self._begin = 0
+        file.unlink()
+
+
+def _record(message: Message) -> bytes:
+    source = dict(message.headers).get(SOURCE, b"")
+    rest = _LENGTHS.pack(len(message.key), len(source)) + message.key + source + message.value
+    return _HEAD.pack(len(rest), zlib.crc32(rest)) + rest
+
+
+def _records(file: Path, begin: int, end: int) -> Iterator[tuple[Message, int]]:
+    """Each message between two places of ``file``, with the place behind it."""
+    with file.open("rb") as stream:
+        stream.seek(begin)
+        while begin < end:
+            head = stream.read(_HEAD.size)
+            if len(head) < _HEAD.size:
+                return
+            size, crc = _HEAD.unpack(head)
+            rest = stream.read(size) if _LENGTHS.size <= size <= end - begin - _HEAD.size else b""
+            if len(rest) != size or zlib.crc32(rest) != crc:
+                return
+            key_size, source_size = _LENGTHS.unpack_from(rest)
+            value = _LENGTHS.size + key_size + source_size
+            source = rest[_LENGTHS.size + key_size : value]
+            headers = ((SOURCE, source),) if source else ()
+            begin += _HEAD.size + size
+            yield Message(rest[_LENGTHS.size : value - source_size], rest[value:], headers), begin
+
+
+def _sound_size(file: Path) -> int:
+    """How much of ``file`` is whole records."""
+    return max((end for _, end in _records(file, 0, file.stat().st_size)), default=0)
+
+
+def _check_whole(file: Path, sound: int) -> None:
+    if sound < file.stat().st_size:
+        raise OperatorError(
+            f"{file} is damaged behind byte {sound}, and holds events that were accepted; "
+            "keep a copy of it, cut it off there (truncate --size), and start again",
+            code="HR943",
+        )
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

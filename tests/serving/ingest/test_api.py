@@ -1,0 +1,337 @@
+"""The event API over fakes: what is answered, and what goes to Kafka."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from httpx import Response
+
+from headrace.clock import parse_instant
+from headrace.metrics import Metrics
+from headrace.serving.app import openapi_text
+from headrace.serving.ingest.app import create_ingest_app
+from headrace.serving.ingest.body import LARGEST
+from headrace.serving.ingest.known import Known
+from headrace.serving.ingest.sender import Sender
+from headrace.serving.ingest.spool import Spool
+from serving.ingest.fakes import KEY, LIMITED, TRUSTED, FakeBroker, FakeDefinitions
+
+OPENAPI = Path(__file__).parents[3] / "serving" / "openapi-ingest.json"
+NOW = parse_instant("2026-05-01T09:00:00Z")
+EVENT: dict[str, Any] = {
+    "event_id": "e1",
+    "user_id": "ann",
+    "type": "purchase",
+    "ts": NOW,
+    "properties": {"amount": 5},
+}
+TRACK: dict[str, Any] = {
+    "type": "track",
+    "event": "purchase",
+    "messageId": "m1",
+    "userId": "ann",
+    "properties": {"amount": 5},
+}
+
+
+@dataclass
+class Shop:
+    """An event API, its client and its broker."""
+
+    client: TestClient
+    broker: FakeBroker
+    definitions: FakeDefinitions
+    known: Known
+
+    def send(self, body: Any, path: str = "/v1/events", key: str = KEY, **headers: str) -> Response:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key:
+            given["authorization"] = f"Bearer {key}"
+        return self.client.post(path, content=raw, headers=given)
+
+    def sent(self) -> list[Any]:
+        return [json.loads(message.value) for message in self.broker.log]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    broker, definitions = FakeBroker(), FakeDefinitions()
+    known = Known(definitions, retention_days=30)
+    known.refresh()
+    spool = Spool(tmp_path, 1 << 20)
+    app = made(known, broker, spool)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield Shop(client, broker, definitions, known)
+    spool.close()
+
+
+def made(known: Known, broker: FakeBroker, spool: Spool) -> FastAPI:
+    metrics = Metrics()
+    sender = Sender(broker, spool, metrics)
+
+    @asynccontextmanager
+    async def nothing(_: FastAPI) -> Any:
+        yield
+
+    return create_ingest_app(
+        known, sender, spool, metrics=metrics, clock=lambda: NOW, lifespan=nothing
+    )
+
+
+def test_an_event_is_on_the_broker_when_it_is_accepted(shop: Shop) -> None:
+    answer = shop.send(EVENT)
+    assert answer.status_code == 202
+    assert answer.json() == {
+        "kept": "kafka", "accepted": 1, "quarantined": 0, "refused": 0,
+        "results": [{"index": 0, "status": "accepted", "event_id": "e1"}],
+    }  # fmt: skip
+    assert shop.sent() == [EVENT]
+    (message,) = shop.broker.log
+    assert (message.key, message.headers) == (b"ann", (("source", b"shop"),))
+
+
+def test_each_event_is_judged_as_the_stream_will(shop: Shop) -> None:
+    events = [
+        EVENT,
+        {**EVENT, "type": "nonsense"},
+        {**EVENT, "properties": {"amount": "five"}},
+        {**EVENT, "user_id": None},
+        {**EVENT, "ts": NOW + 2 * 3_600_000},
+        {**EVENT, "ts": "2020-01-01T00:00:00Z"},
+        [1],
+        {"type": "traits", "user_id": "ann", "traits": {"list:vip": True}},
+        {"type": "delete", "user_id": "ann"},
+        {**EVENT, "properties": {"sku": "x" * 300_000}},
+        {**EVENT, "properties": {"sku": "x", "deep": _nested(40)}},
+        {**EVENT, "properties": {"sku": "x", "deep": _nested(400)}},
+    ]
+    told = [(row["status"], row.get("reason")) for row in shop.send(events).json()["results"]]
+    assert told == [
+        ("accepted", None),
+        ("quarantined", "unknown-type"),
+        ("quarantined", "wrong-type"),
+        ("quarantined", "missing-user-id"),
+        ("quarantined", "future"),
+        ("quarantined", "too-old"),
+        ("quarantined", "not-an-object"),
+        ("refused", "list-trait"),
+        ("refused", "may-not-delete"),
+        ("refused", "too-large"),
+        ("quarantined", "too-deep"),
+        ("refused", "too-deep"),
+    ]
+    assert len(shop.broker.log) == 8, "what is put aside goes to the stream too"
+
+
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_what_an_event_leaves_out_is_filled_in(shop: Shop) -> None:
+    bare = {"user_id": "ann", "type": "purchase"}
+    result = shop.send(bare).json()["results"][0]
+    assert result["status"] == "accepted"
+    assert shop.sent() == [{**bare, "event_id": result["event_id"], "ts": NOW}]
+
+
+def test_numbers_keep_every_digit(shop: Shop) -> None:
+    text = b'{"event_id":"e","user_id":"a","type":"purchase","ts":1777626000000,"properties":'
+    for number in (b"19.99", b"0.12345000000000000001", b"12345678901.00005", b"1e-7"):
+        body = text + b'{"amount":' + number + b"}}"
+        assert shop.send(body).json()["accepted"] == 1
+        value = shop.broker.log[-1].value
+        assert value == body or number == b"1e-7"
+
+
+def test_the_same_idempotency_key_is_the_same_request(shop: Shop) -> None:
+    bare = {"user_id": "ann", "type": "purchase"}
+    first = shop.send(bare, Idempotency_Key="k1")
+    again = shop.send(bare, Idempotency_Key="k1")
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert len(shop.broker.log) == 1
+    other = shop.send({**bare, "user_id": "ben"}, Idempotency_Key="k1")
+    assert (other.status_code, other.json()["code"]) == (422, "key-reused")
+
+
+def test_after_a_restart_a_repeat_has_the_same_ids(shop: Shop, tmp_path: Path) -> None:
+    bare = {"user_id": "ann", "type": "purchase"}
+    shop.send([bare, bare], Idempotency_Key="k1")
+    spool = Spool(tmp_path / "another", 1 << 20)
+    with TestClient(made(shop.known, shop.broker, spool)) as client:
+        Shop(client, shop.broker, shop.definitions, shop.known).send(
+            [bare, bare], Idempotency_Key="k1"
+        )
+    spool.close()
+    ids = [event["event_id"] for event in shop.sent()]
+    assert ids[:2] == ids[2:]
+    assert len(set(ids)) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        pytest.param("/v1/segment/track", TRACK, id="track"),
+        pytest.param("/v1/segment/v1/track", TRACK, id="behind a host that ends in our path"),
+        pytest.param("/v1/t", TRACK, id="as browsers call it"),
+        pytest.param("/v1/segment/batch", {"batch": [TRACK]}, id="batch"),
+        pytest.param("/v1/batch", {"batch": [TRACK], "sentAt": "2026-05-01T09:00:00Z"}, id="host"),
+    ],
+)
+def test_segments_libraries_are_understood(shop: Shop, path: str, body: Any) -> None:
+    answer = shop.send(body, path)
+    assert (answer.status_code, answer.json()["accepted"]) == (200, 1)
+    (event,) = shop.sent()
+    assert (event["type"], event["event_id"], event["user_id"]) == ("purchase", "m1", "ann")
+
+
+def test_what_is_no_call_is_put_aside_whole(shop: Shop) -> None:
+    calls = [{"type": "fly", "userId": "ann"}, 7, {**TRACK, "event": None}]
+    rows = shop.send({"batch": calls}, "/v1/segment/batch").json()["results"]
+    assert [(row["index"], row["status"], row["reason"]) for row in rows] == [
+        (0, "quarantined", "unknown-call"),
+        (1, "quarantined", "not-an-object"),
+        (2, "quarantined", "missing-type"),
+    ]
+    assert shop.sent()[0]["call"] == calls[0]
+
+
+def test_a_source_says_what_it_may(shop: Shop) -> None:
+    delete = {"type": "delete", "user_id": "ann", "ts": NOW}
+    assert shop.send(delete, key=TRUSTED).json()["accepted"] == 1
+    refused = shop.send(delete)
+    assert (refused.status_code, refused.json()["code"]) == (422, "all-refused")
+    assert refused.json()["errors"] == [{"detail": "may-not-delete", "pointer": "#/0"}]
+    forged = {**TRACK, "event": "delete"}
+    assert shop.send(forged, "/v1/segment/track").status_code == 422
+    join = {"type": "alias", "previousId": "a", "userId": "b", "messageId": "j"}
+    assert shop.send(join, "/v1/segment/alias", key=LIMITED).status_code == 422
+    assert shop.send(join, "/v1/segment/alias").json()["accepted"] == 1
+
+
+def test_keys(shop: Shop) -> None:
+    basic = base64.b64encode(f"{KEY}:".encode()).decode()
+    assert shop.send(EVENT, key="", Authorization=f"Basic {basic}").status_code == 202
+    assert shop.send({**TRACK, "writeKey": KEY}, "/v1/segment/track", key="").status_code == 200
+    for refused in (
+        shop.send(EVENT, key=""),
+        shop.send(EVENT, key="hrw_wrong"),
+        shop.send(EVENT, key="", Authorization="Basic %%%"),
+        shop.send(EVENT, f"/v1/events?writeKey={KEY}", key=""),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (401, "unknown-key")
+        assert "WWW-Authenticate" in refused.headers
+
+
+def test_guessing_keys_is_slowed_whatever_address_is_claimed(shop: Shop) -> None:
+    answers = [
+        shop.send(EVENT, key=f"guess-{number}", X_Forwarded_For=f"10.0.0.{number}")
+        for number in range(70)
+    ]
+    assert answers[-1].status_code == 429 and int(answers[-1].headers["Retry-After"]) >= 1
+    assert shop.send(EVENT).status_code == 202, "those who have a key are let in"
+
+
+def test_a_revoked_key_is_refused_and_without_postgres_the_others_go_on(shop: Shop) -> None:
+    shop.definitions.is_down = True
+    assert shop.send(EVENT).status_code == 202
+    shop.definitions.is_down = False
+    shop.definitions.found = shop.definitions.found[1:]
+    shop.known.refresh()
+    assert shop.send(EVENT).status_code == 401
+
+
+def test_a_process_that_knows_nothing_yet_says_so(shop: Shop) -> None:
+    shop.known.now = None
+    assert shop.send(EVENT).json()["code"] == "sources-unavailable"
+    assert shop.client.get("/readyz").status_code == 503
+
+
+def test_a_source_has_a_rate(shop: Shop) -> None:
+    event = {**EVENT, "event_id": None}
+    assert shop.send([event] * 15, key=LIMITED).status_code == 202
+    refused = shop.send([event] * 15, key=LIMITED)
+    assert (refused.status_code, refused.json()["code"]) == (429, "too-many-events")
+    assert refused.headers["Retry-After"] in ("1", "2")
+    assert shop.send(event).status_code == 202, "another source has its own"
+
+
+def test_bodies_are_bounded_packed_or_not(shop: Shop) -> None:
+    small = gzip.compress(json.dumps(EVENT).encode())
+    assert shop.send(small, Content_Encoding="gzip").json()["accepted"] == 1
+    bomb = gzip.compress(b"[" + b" " * (200 << 20) + b"]")
+    for body, headers, status, code in (
+        (b" " * (LARGEST + 1), {}, 413, "body-too-large"),
+        (bomb, {"Content_Encoding": "gzip"}, 413, "body-too-large"),
+        (small[:-4], {"Content_Encoding": "gzip"}, 400, "invalid-gzip"),
+        (small + small, {"Content_Encoding": "gzip"}, 400, "invalid-gzip"),
+        (b"no gzip", {"Content_Encoding": "gzip"}, 400, "invalid-gzip"),
+        (b"x", {"Content_Encoding": "br"}, 415, "unknown-encoding"),
+        (b"{", {}, 400, "invalid-json"),
+        (b"[" * 200_000, {}, 400, "invalid-json"),
+        (b"", {}, 400, "invalid-json"),
+        (b"[]", {}, 422, "no-events"),
+        (b"[" + b"1," * 1_000 + b"1]", {}, 413, "too-many-at-once"),
+    ):
+        refused = shop.send(body, **headers)
+        assert (refused.status_code, refused.json()["code"]) == (status, code)
+    assert shop.client.get("/v1/events").status_code == 405
+    assert shop.send({}, "/v1/segment/fly").status_code == 404
+
+
+def test_a_slow_broker_and_a_full_disk_are_told(shop: Shop) -> None:
+    shop.broker.is_busy = True
+    slow = shop.send(EVENT)
+    assert (slow.status_code, slow.json()["code"]) == (503, "broker-slow")
+    assert slow.headers["Retry-After"] == "1"
+    shop.broker.is_busy, shop.broker.is_away = False, True
+    kept = shop.send(EVENT)
+    assert (kept.status_code, kept.json()["kept"]) == (202, "disk")
+    big = [{**EVENT, "properties": {"sku": "x" * 200_000}}] * 6
+    full = shop.send(big)
+    assert (full.status_code, full.json()["code"]) == (503, "spool-full")
+    assert shop.client.get("/readyz").json()["spool_bytes"] > 0
+
+
+def test_browsers_may_send_from_the_pages_of_the_source(shop: Shop) -> None:
+    page = "https://shop.example"
+    asked = {"origin": page, "access-control-request-method": "POST"}
+    preflight = shop.client.options("/v1/events", headers=asked)
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-origin"] == page
+    assert shop.send(EVENT, Origin=page).headers["access-control-allow-origin"] == page
+    elsewhere = {**asked, "origin": "https://evil.example"}
+    refused = shop.client.options("/v1/events", headers=elsewhere)
+    assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
+    answer = shop.send(EVENT, Origin="https://evil.example")
+    assert (answer.status_code, answer.json()["code"]) == (403, "origin-not-allowed")
+    other = shop.send(EVENT, key=LIMITED, Origin=page)
+    assert other.status_code == 403, "a key is for its own pages"
+    assert len(shop.broker.log) == 1
+
+
+def test_counts_are_in_the_metrics(shop: Shop) -> None:
+    shop.send([EVENT, {**EVENT, "type": "nonsense"}])
+    text = shop.client.get("/metrics").text
+    assert 'headrace_ingest_events_total{source="shop",status="quarantined"} 1.0' in text
+    assert "headrace_ingest_spool_bytes 0.0" in text
+
+
+def test_the_committed_document_is_the_apps(shop: Shop) -> None:
+    app = shop.client.app
+    assert isinstance(app, FastAPI)
+    text = openapi_text(app)
+    assert OPENAPI.read_text() == text, "write openapi_text(app) to serving/openapi-ingest.json"

@@ -1,0 +1,134 @@
+"""To Kafka, or to disk and then to Kafka: everything, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from headrace.kafka.acked import Busy, Message
+from headrace.metrics import Metrics
+from headrace.serving.ingest import sender as module
+from headrace.serving.ingest.sender import Sender
+from headrace.serving.ingest.spool import Full, Spool
+from serving.ingest.fakes import FakeBroker
+
+
+def messages(begin: int, count: int = 5) -> list[Message]:
+    return [Message(b"ann", b"%d" % number) for number in range(begin, begin + count)]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+
+
+def run(
+    folder: Path,
+    broker: FakeBroker,
+    story: Callable[[Sender, Spool], Awaitable[None]],
+    most_bytes: int = 1 << 20,
+) -> None:
+    async def told() -> None:
+        spool = Spool(folder, most_bytes)
+        sender = Sender(broker, spool, Metrics())
+        draining = asyncio.create_task(sender.drain())
+        try:
+            await asyncio.wait_for(story(sender, spool), 20)
+        finally:
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+            spool.close()
+
+    asyncio.run(told())
+
+
+async def until_empty(spool: Spool) -> None:
+    while not spool.is_empty:
+        await asyncio.sleep(0.01)
+
+
+def test_while_the_broker_answers_nothing_touches_the_disk(tmp_path: Path) -> None:
+    broker = FakeBroker()
+
+    async def story(sender: Sender, spool: Spool) -> None:
+        assert await sender.deliver(messages(0)) == "kafka"
+        assert spool.bytes == 0
+
+    run(tmp_path, broker, story)
+    assert broker.log == messages(0)
+
+
+def test_what_comes_while_it_is_away_goes_out_in_order_before_what_comes_later(
+    tmp_path: Path,
+) -> None:
+    broker = FakeBroker(is_away=True)
+
+    async def story(sender: Sender, spool: Spool) -> None:
+        assert await sender.deliver(messages(0)) == "disk"
+        assert await sender.deliver(messages(5)) == "disk"
+        broker.is_away = False
+        assert await sender.deliver(messages(10)) == "disk", "it would have overtaken the others"
+        await until_empty(spool)
+        while await sender.deliver(messages(15, 1)) == "disk":
+            await asyncio.sleep(0.01)
+
+    run(tmp_path, broker, story)
+    assert broker.log[:15] == messages(0, 15)
+
+
+def test_of_what_was_sent_in_part_the_rest_goes_to_disk(tmp_path: Path) -> None:
+    broker = FakeBroker(is_away=True, takes=2)
+
+    async def story(sender: Sender, spool: Spool) -> None:
+        assert await sender.deliver(messages(0)) == "disk"
+        broker.is_away = False
+        await until_empty(spool)
+
+    run(tmp_path, broker, story)
+    assert set(broker.log) == set(messages(0))
+
+
+def test_many_at_once_are_all_kept_and_share_syncs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = FakeBroker(is_away=True)
+    syncs: list[int] = []
+    real = Spool.append
+
+    def counted(self: Spool, group: list[Message]) -> None:
+        syncs.append(len(group))
+        real(self, group)
+
+    monkeypatch.setattr(Spool, "append", counted)
+
+    async def story(sender: Sender, spool: Spool) -> None:
+        await sender.deliver(messages(0, 1))
+        kept = await asyncio.gather(*(sender.deliver(messages(n, 1)) for n in range(1, 101)))
+        assert set(kept) == {"disk"}
+        broker.is_away = False
+        await until_empty(spool)
+
+    run(tmp_path, broker, story)
+    assert broker.log == messages(0, 101)
+    assert len(syncs) < 30
+
+
+def test_a_full_disk_and_a_busy_broker_are_told(tmp_path: Path) -> None:
+    broker = FakeBroker(is_away=True)
+
+    async def story(sender: Sender, spool: Spool) -> None:
+        broker.is_busy = True
+        with pytest.raises(Busy):
+            await sender.deliver(messages(0))
+        broker.is_busy = False
+        await sender.deliver(messages(0))
+        with pytest.raises(Full):
+            await sender.deliver(messages(5, 500))
+        broker.is_away = False
+        await until_empty(spool)
+
+    run(tmp_path, broker, story, most_bytes=500)
+    assert broker.log == messages(0)
