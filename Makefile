@@ -4,7 +4,8 @@
 # make properties  the property tests at length; N=10000 pairs of rules and history in all
 # make airflow Airflow on loopback, for the DAGs in dags/
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test properties chaos lint format bench bench-kernel bench-recompute bench-idle bench-windows
+.PHONY: help setup doctor demo test properties chaos lint format
+.PHONY: bench bench-kernel bench-recompute bench-idle bench-windows bench-ingest
 .PHONY: airflow airflow-test clean
 
 HEADRACE := .venv/bin/headrace
@@ -73,6 +74,9 @@ bench-idle: setup ## Measure what idle users cost a batch; docs/benchmarks-idle.
 
 bench-windows: setup ## Measure what longer windows cost a batch; docs/benchmarks-windows.md
 	.venv/bin/python tests/bench/windows.py --write docs/benchmarks-windows.md
+
+bench-ingest: setup ## Measure the event API, ten minutes without a broker too; docs/benchmarks-ingest.md
+	.venv/bin/python tests/bench/ingest.py --away $(AWAY) --write docs/benchmarks-ingest.md
 
 bench: setup ## Measure the streaming job; writes docs/benchmarks.md
 	.venv/bin/python tests/bench/main_job.py $(BENCH)

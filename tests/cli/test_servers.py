@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print(os.environ["HEADRACE_HOME"], flush=True)
 if "serve" in sys.argv[0]:
     import json
-    port = json.load(open(os.environ["HEADRACE_HOME"] + "/run/servers.json"))["api_port"]
+    notes = json.load(open(os.environ["HEADRACE_HOME"] + "/run/servers.json"))
+    port = notes["ingest.port" if "ingest" in sys.argv[0] else "api_port"]
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200); self.end_headers()
@@ -76,7 +78,7 @@ def test_up_status_down(headrace: Run) -> None:
     code, said, _ = headrace("up")
     assert code == 0
     names = [line.split()[0] for line in said.splitlines()[1:]]
-    assert names == ["postgres", "kafka", "redis", "api"]
+    assert names == ["postgres", "kafka", "redis", "api", "events"]
     assert "@" not in said  # no password
     before = running(headrace)
     assert all(row["is_running"] for row in before["servers"] + before["processes"])
@@ -111,12 +113,13 @@ def test_a_process_that_ends_at_once_shows_its_log(project: Path) -> None:
 
 
 def test_a_taken_port_is_passed_over(project: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        settings = Settings(home=project / "home", api_port=port)
-        start_services(settings, root=project, target="local")
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        ports = [one.getsockname()[1] for one in taken]
+        given = {"home": project / "home", "api_port": ports[0], "ingest": {"port": ports[1]}}
+        start_services(Settings(**given), root=project, target="local")
         notes = json.loads((project / "home" / "run" / "servers.json").read_text())
-    assert notes["api_port"] != port
+    assert {notes["api_port"], notes["ingest.port"]}.isdisjoint(ports)
     assert all(row.is_running for row in services_status(project / "home"))
 
 
@@ -165,4 +168,4 @@ def test_a_port_that_was_asked_for_is_not_passed_over(project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = Settings(home=project / "home", api_port=taken.getsockname()[1])
         with pytest.raises(OperatorError, match="is taken; set another as api_port"):
-            start_services(settings, root=project, target="local", fixed_port=True)
+            start_services(settings, root=project, target="local", fixed={"api_port"})

@@ -57,7 +57,7 @@ def service(name: str, begun: int | None = 900, *, died: bool = False) -> Servic
 
 
 def services(**more: ServiceStatus) -> dict[str, ServiceStatus]:
-    return {name: service(name) for name in ("watch", "load", "serve")} | more
+    return {name: service(name) for name in ("watch", "load", "serve", "ingest")} | more
 
 
 WELL = Heard(
@@ -75,6 +75,7 @@ WELL = Heard(
         loader=LoaderStatus(state="loading", at=NOW, as_of=NOW - 3 * SECOND, lag=4),
         as_of=NOW - 3 * SECOND,
     ),
+    taking={"status": "ready", "sources": 1, "spool_bytes": 0, "detail": ""},
     ready={
         "status": "ready", "as_of": "2026-01-12T09:59:57Z", "stale_since": None,
         "checks": {"cache": {"detail": ""}},
@@ -194,6 +195,19 @@ CRASHED = launch(1, "failed", exit_code=-9, details=batch(70))
             replace(WELL, ready=AWAY, services=services(serve=service("serve", None))), "api",
             "off", True, None, id="an API that was never started",
         ),
+        pytest.param(WELL, "ingest", "healthy", True, None, id="events come in"),
+        pytest.param(
+            replace(WELL, taking={**WELL.taking, "spool_bytes": 9}),  # type: ignore[dict-item]
+            "ingest", "failing", False, None, id="events that wait on disk",
+        ),
+        pytest.param(
+            replace(WELL, taking={**WELL.taking, "status": "not ready"}),  # type: ignore[dict-item]
+            "ingest", "failing", False, None, id="keys that cannot be checked",
+        ),
+        pytest.param(
+            replace(WELL, taking=AWAY, services=services(ingest=service("ingest", None))),
+            "ingest", "off", True, None, id="an event API that was never started",
+        ),
         pytest.param(
             replace(WELL, services=services(watch=service("watch", died=True))), "runtime", "down",
             False, None, id="a watcher that died",
@@ -298,7 +312,7 @@ def test_servers_alone_are_well(ask: Run) -> None:
     code, told, _ = ask()
     assert states(told) == {
         "postgres": "healthy", "kafka": "healthy", "redis": "healthy",
-        "stream": "idle", "loader": "off", "api": "off", "runtime": "off",
+        "stream": "idle", "loader": "off", "api": "off", "ingest": "off", "runtime": "off",
     }  # fmt: skip
     assert (code, told["healthy"], told["trouble"]) == (0, True, None)
 

@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [(language, text) for language, text in FENCED.findall(README)]
 COMMANDS = [text for language, text in BLOCKS if language == "bash"]
-API = "http://127.0.0.1:8080"
+API, EVENTS = "http://127.0.0.1:8080", "http://127.0.0.1:8081"
 
 # What the memberships need, from the event in Kafka to Redis, a cold Spark included.
 SOON = 180
@@ -45,16 +45,21 @@ class Project:
     def adapted(self, script):
         """The same commands, for this machine: our folder and port, and make only pretends."""
         script = script.replace("/tmp/", f"{self.root}/").replace(API, self.api())
+        script = script.replace(EVENTS, self.address("ingest.port", EVENTS))
         script = script.replace("curl -s ", "curl -sS --fail-with-body ")
         return re.sub(r"^make ", "make --dry-run ", script, flags=re.MULTILINE)
 
     def api(self):
         """Where `headrace up` put the API."""
+        return self.address("api_port", API)
+
+    def address(self, setting, usual):
+        """Where `headrace up` put what listens on the port of ``setting``."""
         try:
             notes = json.loads((self.root / ".headrace/run/servers.json").read_text())
         except FileNotFoundError:
-            return API
-        return f"http://127.0.0.1:{notes.get('api_port', 8080)}"
+            return usual
+        return f"http://127.0.0.1:{notes[setting]}" if setting in notes else usual
 
     def segments_of(self, user):
         """What the API says of a user, be it that there is no such user yet."""
@@ -105,6 +110,7 @@ EXPECTED = {
     "--explain ann": r"ann is in big_spenders",
     "headrace versions": r"(?m)^1\s+retired.*\n2\s+active.*one more week$",
     "/v1/segments/big_ticket/members": r"ann",
+    "sources add": r'"kept":"kafka","accepted":1(?s:.*)\nshop +hrw_',
     "recompute_segments.py": r"(?m)^0 differences in",
     "headrace forget": r"(?m)^genuine +true$",
 }

@@ -36,6 +36,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "schedules": ("schedules",),
     "quality": ("quality",),
     "dlq": ("dlq",),
+    "sources": ("sources",),
+    "serve": ("serve",),
     "demo": ("demo",),
     "doctor": ("doctor",),
     "config": ("config",),

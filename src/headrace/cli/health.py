@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from headrace.cli.parts import Part, State, died, is_young
 from headrace.cli.questions import Heard, Records, Silence
 from headrace.cli.stream_health import published_up_to, stream_part
-from headrace.clock import parse_instant, round_down
+from headrace.clock import Instant, parse_instant, round_down
 from headrace.embedded import ServerStatus
+from headrace.embedded.services import ServiceStatus
 from headrace.store import Progress
 
 
@@ -20,6 +21,7 @@ def judged(heard: Heard) -> list[Part]:
         stream_part(heard),
         _loader(heard),
         _api(heard),
+        _ingest(heard),
         _runtime(heard),
         *_under_way(heard),
     ]
@@ -68,15 +70,36 @@ def _loader(heard: Heard) -> Part:
     )
 
 
+def _unheard(name: str, service: ServiceStatus, why: str, now: Instant) -> Part:
+    """An API that does not answer."""
+    if service.has_died:
+        return died(name, service)
+    if not service.is_running:
+        return Part(name=name, state="off", detail=why)
+    return Part(name=name, state="starting" if is_young(service, now) else "down", last_error=why)
+
+
+def _ingest(heard: Heard) -> Part:
+    service, taking = heard.services["ingest"], heard.taking
+    if isinstance(taking, Silence):
+        return _unheard("ingest", service, taking.why, heard.now)
+    waiting, is_ready = taking["spool_bytes"], taking["status"] == "ready"
+    state: State = "starting" if is_young(service, heard.now) else "failing"
+    if waiting:
+        error = f"{waiting:,} bytes of events wait on disk for Kafka"
+        return Part(name="ingest", state="failing", last_error=error, detail=taking["status"])
+    return Part(
+        name="ingest",
+        state="healthy" if is_ready else state,
+        last_error=taking["detail"],
+        detail=f"{taking['sources']} sources" if is_ready else taking["status"],
+    )
+
+
 def _api(heard: Heard) -> Part:
     service, ready = heard.services["serve"], heard.ready
     if isinstance(ready, Silence):
-        if service.has_died:
-            return died("api", service)
-        if not service.is_running:
-            return Part(name="api", state="off", detail=ready.why)
-        silent: State = "starting" if is_young(service, heard.now) else "down"
-        return Part(name="api", state=silent, last_error=ready.why)
+        return _unheard("api", service, ready.why, heard.now)
     as_of = parse_instant(ready["as_of"]) if ready.get("as_of") else None
     since = ready.get("stale_since")
     state: State = "stale" if since else "healthy"

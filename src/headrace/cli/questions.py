@@ -77,6 +77,7 @@ class Heard:
     ends: Mapping[int, int] | Silence
     cached: Cached | Silence
     ready: Mapping[str, Any] | Silence
+    taking: Mapping[str, Any] | Silence
 
 
 def ask_everybody(settings: Settings) -> Heard:
@@ -87,7 +88,11 @@ def ask_everybody(settings: Settings) -> Heard:
         "records": ("postgres", _records),
         "ends": ("kafka", _ends),
         "cached": ("redis", _cached),
-        "ready": ("api", _ready),
+        "ready": ("api", lambda _: _ready(settings.api_host, settings.api_port, "checks")),
+        "taking": (
+            "ingest",
+            lambda _: _ready(settings.ingest.host, settings.ingest.port, "spool_bytes"),
+        ),
     }
     with ThreadPoolExecutor(len(questions)) as pool:
         answers: dict[str, Any] = {
@@ -160,8 +165,9 @@ def _cached(settings: Settings) -> Cached:
     return asyncio.run(read())
 
 
-def _ready(settings: Settings) -> Mapping[str, Any] | Silence:
-    address = f"http://{settings.api_host}:{settings.api_port}/readyz"
+def _ready(host: str, port: int, mark: str) -> Mapping[str, Any] | Silence:
+    """What /readyz says there; ``mark`` is a field that another server would not have."""
+    address = f"http://{host}:{port}/readyz"
     try:
         try:
             with urllib.request.urlopen(address, timeout=API_SECONDS) as answer:
@@ -172,6 +178,6 @@ def _ready(settings: Settings) -> Mapping[str, Any] | Silence:
         return Silence(f"{address} answers something else: is another server there?")
     except OSError as error:
         return Silence(f"{address} does not answer ({getattr(error, 'reason', error)})")
-    if not isinstance(told, dict) or "checks" not in told:
+    if not isinstance(told, dict) or mark not in told:
         return Silence(f"{address} answers something else: is another server there?")
     return told

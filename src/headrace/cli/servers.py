@@ -35,6 +35,8 @@ def up(
     rows = [(row.name, row.kind, row.address) for row in embedded.status(settings.home, settings)]
     if not servers_only:
         rows.append(("api", "process", f"http://{settings.api_host}:{settings.api_port}"))
+        place = settings.ingest
+        rows.append(("events", "process", f"http://{place.host}:{place.port}"))
     invocation.print_table(("server", "kind", "address"), rows)
 
 
@@ -47,8 +49,12 @@ def start(invocation: Invocation, *, servers_only: bool = False) -> Settings:
     prepare(settings)
     if not servers_only:
         loaded = invocation.loaded
-        fixed = loaded.origins["api_port"] not in ("default", "embedded server")
-        start_services(settings, root=loaded.root, target=loaded.target, fixed_port=fixed)
+        fixed = {
+            name
+            for name in ("api_port", "ingest.port")
+            if loaded.origins[name] not in ("default", "embedded server")
+        }
+        start_services(settings, root=loaded.root, target=loaded.target, fixed=fixed)
         settings = Invocation(invocation.target, before.home, invocation.color).settings
     return settings
 

@@ -1,4 +1,4 @@
-"""Headrace's own processes on one machine: the watcher, the loader and the API.
+"""Headrace's own processes on one machine: the watcher, the loader and the two APIs.
 
 The streaming job is not among them: the watcher starts it, and ends it when it is ended.
 """
@@ -10,6 +10,7 @@ import http.client
 import sys
 import time
 import urllib.request
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +31,19 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A process that `up` keeps, and the script it is."""
+    """A process that `up` keeps, the script it is, and the setting of its port if it has one."""
 
     name: str
     script: str
     about: str
+    port: str = ""
 
 
 SERVICES: tuple[Service, ...] = (
     Service("watch", "jobs/watch_rules.py", "keeps the streaming job equal to the active rules"),
     Service("load", "jobs/load_memberships.py", "carries memberships from Kafka to Redis"),
-    Service("serve", "jobs/serve_api.py", "answers HTTP"),
+    Service("serve", "jobs/serve_api.py", "answers HTTP", port="api_port"),
+    Service("ingest", "jobs/serve_ingest.py", "takes events over HTTP", port="ingest.port"),
 )
 
 
@@ -58,32 +61,31 @@ class ServiceStatus:
 
 
 def start_services(
-    settings: Settings, *, root: Path, target: str, fixed_port: bool = False
+    settings: Settings, *, root: Path, target: str, fixed: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """Start those that do not run; the names of those started. The API answers on return.
+    """Start those that do not run; the names of those started. The APIs answer on return.
 
-    Its port gives way to a free one if it is taken, unless it is ``fixed_port``: asked for. Those
+    A port gives way to a free one if it is taken, unless its setting is ``fixed``: asked for. Those
     that were told other addresses of servers than ``settings`` has are started anew.
     """
     make_private(settings.home)
     make_private(settings.home / "run")
     with alone(settings.home):
-        return _started(settings, root, target, fixed_port)
+        return _started(settings, root, target, fixed)
 
 
-def _started(settings: Settings, root: Path, target: str, fixed_port: bool) -> tuple[str, ...]:
+def _started(
+    settings: Settings, root: Path, target: str, fixed: Collection[str]
+) -> tuple[str, ...]:
     children = Children(settings.home)
     addresses = _addresses(settings)
     notes = read_notes(settings.home)
     if notes.get("services_know") != addresses:
         _stopped(children)
     absent = [service for service in SERVICES if children.alive(service.name) is None]
-    if any(service.name == "serve" for service in absent):
-        port = choose_port(settings.api_port)
-        if fixed_port and port != settings.api_port:
-            raise OperatorError(f"port {settings.api_port} is taken; set another as api_port")
-        notes["api_port"] = port
-    # Beside the servers' addresses, where ``load_settings`` finds the API's port.
+    ports = {service: _chosen(settings, service, fixed) for service in absent if service.port}
+    notes |= {service.port: port for service, port in ports.items()}
+    # Beside the servers' addresses, where ``load_settings`` finds the ports.
     write_notes(settings.home, {**notes, "services_know": addresses})
     environment = {"HEADRACE_HOME": str(settings.home), "HEADRACE_TARGET": target}
     processes = []
@@ -98,9 +100,9 @@ def _started(settings: Settings, root: Path, target: str, fixed_port: bool) -> t
             service.name, [sys.executable, str(script)], cwd=root, environment=environment
         )
         processes.append((service, process))
-    if any(service.name == "serve" for service in absent):
-        _await_api(f"http://{LOOPBACK}:{port}/livez", children)
-    elif absent:
+    for service, port in ports.items():
+        _await_answer(service, f"http://{LOOPBACK}:{port}/livez", children)
+    if absent and not ports:
         time.sleep(SETTLE_SECONDS)
     for service, process in processes:
         if process.poll() is not None:
@@ -151,9 +153,18 @@ def services_status(home: Path) -> tuple[ServiceStatus, ...]:
     return tuple(rows)
 
 
-def _await_api(address: str, children: Children) -> None:
+def _chosen(settings: Settings, service: Service, fixed: Collection[str]) -> int:
+    """The port of ``service``: the one of the settings, or a free one if that is no wish."""
+    wished = settings.api_port if service.port == "api_port" else settings.ingest.port
+    port = choose_port(wished)
+    if service.port in fixed and port != wished:
+        raise OperatorError(f"port {wished} is taken; set another as {service.port}")
+    return port
+
+
+def _await_answer(service: Service, address: str, children: Children) -> None:
     deadline = time.monotonic() + API_SECONDS
-    while time.monotonic() < deadline and children.alive("serve") is not None:
+    while time.monotonic() < deadline and children.alive(service.name) is not None:
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
