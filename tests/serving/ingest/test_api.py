@@ -239,7 +239,7 @@ def test_keys(shop: Shop) -> None:
 def test_guessing_keys_is_slowed_whatever_address_is_claimed(shop: Shop) -> None:
     answers = [
         shop.send(EVENT, key=f"guess-{number}", X_Forwarded_For=f"10.0.0.{number}")
-        for number in range(70)
+        for number in range(120)
     ]
     assert answers[-1].status_code == 429 and int(answers[-1].headers["Retry-After"]) >= 1
     assert shop.send(EVENT).status_code == 202, "those who have a key are let in"
@@ -262,8 +262,8 @@ def test_a_process_that_knows_nothing_yet_says_so(shop: Shop) -> None:
 
 def test_a_source_has_a_rate(shop: Shop) -> None:
     event = {**EVENT, "event_id": None}
-    assert shop.send([event] * 15, key=LIMITED).status_code == 202
-    refused = shop.send([event] * 15, key=LIMITED)
+    assert shop.send([event] * 20, key=LIMITED).status_code == 202
+    refused = shop.send([event] * 20, key=LIMITED)
     assert (refused.status_code, refused.json()["code"]) == (429, "too-many-events")
     assert refused.headers["Retry-After"] in ("1", "2")
     assert shop.send(event).status_code == 202, "another source has its own"
