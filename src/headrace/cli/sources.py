@@ -37,7 +37,9 @@ def add(
             help="A web page's origin that may send, as https://shop.example; repeatable."
         ),
     ] = None,
-    rate: Annotated[int, typer.Option(help="Events a second at most.", min=1)] = EVENTS_PER_SECOND,
+    rate: Annotated[
+        int, typer.Option(help="Events a second at most.", min=1, max=1_000_000)
+    ] = EVENTS_PER_SECOND,
     no_joins: Annotated[
         bool, typer.Option("--no-joins", help="It may not say that two ids are one person.")
     ] = False,
@@ -54,10 +56,7 @@ def add(
         name=_checked(name, _NAME, "a source's name has a-z, 0-9, - and _, at most 63"),
         key_hash=hashed(key),
         key_hint=key[:HINT],
-        origins=tuple(
-            _checked(one, _ORIGIN, "an origin is scheme and host, as https://shop.example")
-            for one in origin or ()
-        ),
+        origins=tuple(map(_as_sent, origin or ())),
         events_per_second=rate,
         may_join=not no_joins,
         may_delete=may_delete,
@@ -104,6 +103,14 @@ def _checked(text: str, pattern: re.Pattern[str], rule: str) -> str:
     if pattern.fullmatch(text) is None:
         raise typer.BadParameter(f"{text!r}: {rule}")
     return text
+
+
+def _as_sent(origin: str) -> str:
+    """An origin as browsers send it: in small letters, without the port that goes unsaid."""
+    rule = "an origin is scheme and host, as https://shop.example"
+    found = _checked(origin.lower(), _ORIGIN, rule)
+    usual = ":443" if found.startswith("https:") else ":80"
+    return found.removesuffix(usual)
 
 
 def _row(source: Source) -> tuple[str, ...]:

@@ -5,13 +5,16 @@ confluent-kafka calls back from the thread that polls it; here that is a thread 
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeAlias
 
 import confluent_kafka
+import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from headrace.kafka.client import Header
@@ -22,6 +25,8 @@ DELIVERY_SECONDS = 4.0
 # As many as wait for their answers at most, so that a slow broker does not fill the memory.
 MOST_WAITING = 20_000
 MOST_WAITING_KIB = 32 * 1_024
+TELL_SECONDS = 10.0
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +84,20 @@ class AcknowledgedProducer:
         self._count = 0
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._client = confluent_kafka.Producer(
+        self._bootstrap = bootstrap
+        self._is_broken = False
+        self._told = -math.inf  # when a refusal was logged last
+        self._client = self._opened()
+        self._thread = threading.Thread(target=self._poll, name="acks", daemon=True)
+        self._thread.start()
+
+    def _opened(self) -> confluent_kafka.Producer:
+        return confluent_kafka.Producer(
             {
                 **COMMON,
-                "bootstrap.servers": bootstrap,
+                "bootstrap.servers": self._bootstrap,
                 "logger": SILENT,
-                "error_cb": lambda _: None,  # every message says itself what became of it
+                "error_cb": self._hear_of_client,
                 "acks": "all",
                 "enable.idempotence": True,
                 "compression.type": "lz4",
@@ -97,11 +110,12 @@ class AcknowledgedProducer:
                 "partitioner": "murmur2_random",
             }
         )
-        self._thread = threading.Thread(target=self._poll, name="acks", daemon=True)
-        self._thread.start()
 
     def send(self, messages: Sequence[Message], answered: Callable[[Unsent], None]) -> None:
         """Queue ``messages`` in order; ``answered`` hears, from another thread, of all at once."""
+        if not messages:
+            answered(())
+            return
         with self._lock:
             if self._count + len(messages) > MOST_WAITING:
                 raise Busy
@@ -119,10 +133,11 @@ class AcknowledgedProducer:
                     self._topic,
                     message.value,
                     message.key,
-                    on_delivery=partial(_hear, together, place),
+                    on_delivery=partial(self._hear, together, place),
                     headers=list(message.headers),
                 )
-            except (BufferError, KafkaException):
+            except (BufferError, KafkaException) as error:
+                self._tell(error.args[0])
                 # Those behind it must not overtake it: none of the rest is sent either.
                 together.hear(range(place, len(messages)), is_sent=False)
                 return
@@ -130,6 +145,11 @@ class AcknowledgedProducer:
     def _poll(self) -> None:
         while not self._closed.is_set():
             self._client.poll(0.1)
+            if self._is_broken:
+                # An idempotent client that has lost its place takes nothing any more.
+                broken, self._client, self._is_broken = self._client, self._opened(), False
+                broken.purge()
+                broken.flush(1)
 
     def close(self) -> None:
         """Wait briefly for what still waits, then let go."""
@@ -137,6 +157,18 @@ class AcknowledgedProducer:
         self._closed.set()
         self._thread.join(1)
 
+    def _hear(self, together: _Together, place: int, error: KafkaError | None, _: object) -> None:
+        if error is not None:
+            self._tell(error)
+        together.hear((place,), is_sent=error is None)
 
-def _hear(together: _Together, place: int, error: KafkaError | None, _: object) -> None:
-    together.hear((place,), is_sent=error is None)
+    def _hear_of_client(self, error: KafkaError) -> None:
+        # Of each message it says itself what became of it; this is about the client.
+        self._is_broken = self._is_broken or error.fatal()
+
+    def _tell(self, reason: object) -> None:
+        """Log why a message was not taken, now and then."""
+        now = time.monotonic()
+        if now - self._told > TELL_SECONDS:
+            self._told = now
+            log.warning("Kafka does not take an event", reason=str(reason))

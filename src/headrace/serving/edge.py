@@ -9,7 +9,7 @@ from urllib.parse import quote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.metrics import Metrics
-from headrace.serving.problems import Problem
+from headrace.serving.problems import Problem, unavailable
 
 USERS = b"/v1/users/"
 SEGMENTS_OF = b"/segments"
@@ -43,46 +43,63 @@ class RawUserPaths:
 
 
 class BodyLimit:
-    """Reads a body whole before the app sees it: never more than ``limit`` bytes, nor for long."""
+    """Reads a body whole before the app sees it: never more than ``limit`` bytes, nor for long.
 
-    def __init__(self, app: ASGIApp, limit: int, seconds: float) -> None:
+    Of all bodies together no more than ``at_once`` bytes are held, if that is given.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, seconds: float, at_once: int | None = None):
         self._app = app
         self._limit = limit
         self._seconds = seconds
+        self._at_once = at_once
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
+        body = bytearray()
+        try:
+            problem = await self._trouble(scope, receive, body)
+            if problem is None:
+                await self._app(scope, _replay(bytes(body), receive), send)
+            else:
+                problem.headers = {**problem.headers, "Connection": "close"}
+                await problem.response()(scope, receive, send)
+        finally:
+            self._held -= len(body)
+
+    async def _trouble(self, scope: Scope, receive: Receive, body: bytearray) -> Problem | None:
+        """Fill ``body``, and say what is wrong with it if anything is."""
         try:
             async with asyncio.timeout(self._seconds):
-                body = await self._read(scope, receive)
+                await self._read(scope, receive, body)
         except TimeoutError:
-            problem = Problem(408, "slow-body", f"the body took longer than {self._seconds:g} s")
-        except Problem as error:
-            problem = error
-        else:
-            await self._app(scope, _replay(body, receive), send)
-            return
-        problem.headers = {"Connection": "close"}
-        await problem.response()(scope, receive, send)
+            return Problem(408, "slow-body", f"the body took longer than {self._seconds:g} s")
+        except Problem as problem:
+            return problem
+        return None
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> None:
         too_large = Problem(413, "body-too-large", f"a body may have {self._limit} bytes")
         for name, value in scope["headers"]:
             # A number of so many digits is too large whatever it is, and slow to read.
             if name == b"content-length" and (len(value) > 18 or int(value) > self._limit):
                 raise too_large
-        body = bytearray()
         while True:
             message = await receive()
             if message["type"] != "http.request":
-                return bytes(body)
-            body += message.get("body", b"")
+                return
+            part = message.get("body", b"")
+            body += part
+            self._held += len(part)
             if len(body) > self._limit:
                 raise too_large
+            if self._at_once is not None and self._held > self._at_once:
+                raise unavailable("too-much-at-once", "too many bodies are being read")
             if not message.get("more_body"):
-                return bytes(body)
+                return
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from headrace.kafka.acked import Busy, Message, Unsent
+from headrace.kafka.acked import MOST_WAITING, Busy, Message, Unsent
 from headrace.rules.catalog import Catalog, EventType, Field
 from headrace.store import Source, StoreDown
 from headrace.store.sources import hashed
@@ -68,7 +68,7 @@ class FakeBroker:
     log: list[Message] = field(default_factory=list)
 
     def send(self, messages: Sequence[Message], answered: Callable[[Unsent], None]) -> None:
-        if self.is_busy:
+        if self.is_busy or len(messages) > MOST_WAITING:
             raise Busy
         taken = self.takes if self.is_away else len(messages)
         self.log += messages[:taken]

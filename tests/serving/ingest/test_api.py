@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ class Shop:
     broker: FakeBroker
     definitions: FakeDefinitions
     known: Known
+    time: list[float]
 
     def send(self, body: Any, path: str = "/v1/events", key: str = KEY, **headers: str) -> Response:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -70,22 +72,30 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     known = Known(definitions, retention_days=30)
     known.refresh()
     spool = Spool(tmp_path, 1 << 20)
-    app = made(known, broker, spool)
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield Shop(client, broker, definitions, known)
+    time = [0.0]
+    with TestClient(made(known, broker, spool, time), raise_server_exceptions=False) as client:
+        yield Shop(client, broker, definitions, known, time)
     spool.close()
 
 
-def made(known: Known, broker: FakeBroker, spool: Spool) -> FastAPI:
+def made(known: Known, broker: FakeBroker, spool: Spool, time: Sequence[float] = (0.0,)) -> FastAPI:
     metrics = Metrics()
     sender = Sender(broker, spool, metrics)
 
     @asynccontextmanager
-    async def nothing(_: FastAPI) -> Any:
+    async def keeping(_: FastAPI) -> Any:
+        task = asyncio.create_task(sender.keep())
         yield
+        task.cancel()
 
     return create_ingest_app(
-        known, sender, spool, metrics=metrics, clock=lambda: NOW, lifespan=nothing
+        known,
+        sender,
+        spool,
+        metrics=metrics,
+        clock=lambda: NOW,
+        monotonic=lambda: time[0],
+        lifespan=keeping,
     )
 
 
@@ -160,7 +170,8 @@ def test_numbers_keep_every_digit(shop: Shop) -> None:
 def test_the_same_idempotency_key_is_the_same_request(shop: Shop) -> None:
     bare = {"user_id": "ann", "type": "purchase"}
     first = shop.send(bare, Idempotency_Key="k1")
-    again = shop.send(bare, Idempotency_Key="k1")
+    packed = gzip.compress(json.dumps(bare).encode(), mtime=7)
+    again = shop.send(packed, Idempotency_Key="k1", Content_Encoding="gzip")
     assert (again.status_code, again.content) == (first.status_code, first.content)
     assert len(shop.broker.log) == 1
     other = shop.send({**bare, "user_id": "ben"}, Idempotency_Key="k1")
@@ -172,7 +183,7 @@ def test_after_a_restart_a_repeat_has_the_same_ids(shop: Shop, tmp_path: Path) -
     shop.send([bare, bare], Idempotency_Key="k1")
     spool = Spool(tmp_path / "another", 1 << 20)
     with TestClient(made(shop.known, shop.broker, spool)) as client:
-        Shop(client, shop.broker, shop.definitions, shop.known).send(
+        Shop(client, shop.broker, shop.definitions, shop.known, []).send(
             [bare, bare], Idempotency_Key="k1"
         )
     spool.close()
@@ -241,7 +252,10 @@ def test_guessing_keys_is_slowed_whatever_address_is_claimed(shop: Shop) -> None
         shop.send(EVENT, key=f"guess-{number}", X_Forwarded_For=f"10.0.0.{number}")
         for number in range(120)
     ]
-    assert answers[-1].status_code == 429 and int(answers[-1].headers["Retry-After"]) >= 1
+    assert [answer.status_code for answer in answers] == [401] * 60 + [429] * 60
+    assert answers[-1].headers["Retry-After"] == "1"
+    unread = shop.send(b"no JSON at all", key="")
+    assert unread.status_code == 429, "nor is a body of theirs read"
     assert shop.send(EVENT).status_code == 202, "those who have a key are let in"
 
 
@@ -265,8 +279,10 @@ def test_a_source_has_a_rate(shop: Shop) -> None:
     assert shop.send([event] * 20, key=LIMITED).status_code == 202
     refused = shop.send([event] * 20, key=LIMITED)
     assert (refused.status_code, refused.json()["code"]) == (429, "too-many-events")
-    assert refused.headers["Retry-After"] in ("1", "2")
+    assert refused.headers["Retry-After"] == "2"
     assert shop.send(event).status_code == 202, "another source has its own"
+    shop.time[0] += 2
+    assert shop.send([event] * 20, key=LIMITED).status_code == 202
 
 
 def test_bodies_are_bounded_packed_or_not(shop: Shop) -> None:
@@ -284,12 +300,61 @@ def test_bodies_are_bounded_packed_or_not(shop: Shop) -> None:
         (b"[" * 200_000, {}, 400, "invalid-json"),
         (b"", {}, 400, "invalid-json"),
         (b"[]", {}, 422, "no-events"),
+        (b"5", {}, 422, "no-events"),
         (b"[" + b"1," * 1_000 + b"1]", {}, 413, "too-many-at-once"),
     ):
         refused = shop.send(body, **headers)
         assert (refused.status_code, refused.json()["code"]) == (status, code)
     assert shop.client.get("/v1/events").status_code == 405
     assert shop.send({}, "/v1/segment/fly").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"x": 1e-99999999999999999999}]',
+        b'[{"x": 0e9999999999999999999999}]',
+        b'{"type": %b1%b, "user_id": "a"}' % (b"[" * 1_015, b"]" * 1_015),
+        b'{"type": "purchase", "user_id": 123456789012345678901234567890}',
+    ],
+    ids=["a tiny exponent", "a zero's exponent", "a deep type", "a long number for an id"],
+)
+def test_odd_bodies_are_answered(shop: Shop, body: bytes) -> None:
+    assert shop.send(body).status_code in (202, 400, 422)
+    assert shop.send(body, key="").status_code in (400, 401)
+
+
+def test_odd_calls_are_answered(shop: Shop) -> None:
+    calls = [
+        {**TRACK, "timestamp": "9999-12-31T23:59:59Z", "sentAt": "2020-01-01T00:00:00Z"},
+        {**TRACK, "timestamp": "1970-01-01T00:00:00Z", "sentAt": "2099-01-01T00:00:00Z"},
+        {**TRACK, "timestamp": {"$date": 1}},
+        {**TRACK, "userId": 1234567890123456789},
+        {**TRACK, "userId": ["ann"]},
+        {**TRACK, "messageId": {"a": 1}},
+        {"type": ["track"]},
+        None,
+    ]
+    rows = shop.send({"batch": calls}, "/v1/segment/batch").json()["results"]
+    reasons = [row.get("reason") for row in rows]
+    assert reasons == [
+        "future", "too-old", "bad-ts", None, "wrong-type", "wrong-type", "unknown-call", "not-an-object",
+    ]  # fmt: skip
+    assert shop.sent()[3]["user_id"] == "1234567890123456789"
+
+
+def test_a_key_in_the_body_goes_no_further(shop: Shop) -> None:
+    shop.send({**EVENT, "writeKey": KEY}, key="")
+    shop.send({"type": "fly", "writeKey": KEY}, "/v1/segment/track", key="")
+    shop.send({"writeKey": KEY, "batch": [{"type": "fly", "writeKey": KEY}]}, "/v1/batch", key="")
+    assert len(shop.broker.log) == 3
+    assert not [message for message in shop.broker.log if KEY.encode() in message.value]
+
+
+def test_headers_that_are_no_text_are_no_key(shop: Shop) -> None:
+    for header in (b"Basic \xe9", b"Basic \xff\xff", b"Bearer \xe9", b"\xe9"):
+        answer = shop.client.post("/v1/events", json=EVENT, headers={b"authorization": header})
+        assert answer.status_code == 401
 
 
 def test_a_slow_broker_and_a_full_disk_are_told(shop: Shop) -> None:
@@ -316,6 +381,7 @@ def test_browsers_may_send_from_the_pages_of_the_source(shop: Shop) -> None:
     elsewhere = {**asked, "origin": "https://evil.example"}
     refused = shop.client.options("/v1/events", headers=elsewhere)
     assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
+    assert "access-control-allow-origin" not in shop.client.get("/metrics", headers=asked).headers
     answer = shop.send(EVENT, Origin="https://evil.example")
     assert (answer.status_code, answer.json()["code"]) == (403, "origin-not-allowed")
     other = shop.send(EVENT, key=LIMITED, Origin=page)

@@ -34,12 +34,13 @@ def run(
     async def told() -> None:
         spool = Spool(folder, most_bytes)
         sender = Sender(broker, spool, Metrics())
-        draining = asyncio.create_task(sender.drain())
+        tasks = [asyncio.create_task(work) for work in (sender.keep(), sender.drain())]
         try:
             await asyncio.wait_for(story(sender, spool), 20)
         finally:
-            draining.cancel()
-            await asyncio.gather(draining, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             spool.close()
 
     asyncio.run(told())
@@ -132,3 +133,50 @@ def test_a_full_disk_and_a_busy_broker_are_told(tmp_path: Path) -> None:
 
     run(tmp_path, broker, story, most_bytes=500)
     assert broker.log == messages(0)
+
+
+def test_of_a_group_that_could_not_be_written_nobody_is_told_that_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = FakeBroker(is_away=True)
+    real, failures = Spool.append, [OSError("no more files"), RuntimeError("anything")]
+
+    def failing(self: Spool, group: list[Message]) -> None:
+        if len(group) > 1 and failures:
+            raise failures.pop()
+        real(self, group)
+
+    monkeypatch.setattr(Spool, "append", failing)
+    kept: list[int] = []
+
+    async def story(sender: Sender, spool: Spool) -> None:
+        async def one(number: int) -> None:
+            try:
+                await sender.deliver(messages(number, 1))
+            except (OSError, RuntimeError):
+                return
+            kept.append(number)
+
+        await one(0)
+        for begin in (1, 20, 40):
+            await asyncio.gather(*(one(number) for number in range(begin, begin + 10)))
+        broker.is_away = False
+        await until_empty(spool)
+
+    run(tmp_path, broker, story)
+    assert {message.value for message in broker.log} == {b"%d" % number for number in kept}
+    assert failures == [] and len(kept) < 31
+
+
+def test_many_tiny_events_on_disk_do_not_stop_each_other(tmp_path: Path) -> None:
+    broker = FakeBroker(is_away=True)
+    tiny = [Message(b"", b"1")] * 30_000
+
+    async def story(sender: Sender, spool: Spool) -> None:
+        for begin in range(0, len(tiny), 1_000):
+            await sender.deliver(tiny[begin : begin + 1_000])
+        broker.is_away = False
+        await until_empty(spool)
+
+    run(tmp_path, broker, story)
+    assert len(broker.log) == 30_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from headrace.errors import OperatorError
 from headrace.kafka.acked import Message
 from headrace.serving.ingest import spool as module
-from headrace.serving.ingest.spool import SOURCE, Full, Spool
+from headrace.serving.ingest.spool import SOURCE, Damaged, Full, Spool
 
 MIB = 1 << 20
 
@@ -58,7 +59,9 @@ def test_a_death_amid_an_append_leaves_what_was_acknowledged(
     whole = file.read_bytes()
     last = len(module._record(message(1)))  # the record that the death cuts off
     cut = data.draw(st.integers(1, last))
-    torn = whole[: len(whole) - cut] + data.draw(st.binary(max_size=3))
+    torn = whole[: len(whole) - cut] + data.draw(
+        st.binary(max_size=3) | st.integers(0, 40).map(bytes)
+    )
     file.write_bytes(torn)
     again = Spool(folder, MIB)
     again.append([message(2)])
@@ -101,12 +104,50 @@ def test_damage_behind_which_events_lie_is_not_passed_over(
 ) -> None:
     monkeypatch.setattr(module, "FILE_BYTES", 50)
     spool = Spool(tmp_path, MIB)
-    for number in range(3):
+    for number in range(4):
         spool.append([message(number)])
     spool.close()
     first = min(tmp_path.glob("*.spool"))
     damaged = bytearray(first.read_bytes())
     damaged[-1] ^= 1
     first.write_bytes(damaged)
-    with pytest.raises(OperatorError, match="damaged behind byte 32"):
-        Spool(tmp_path, MIB)
+    again = Spool(tmp_path, MIB)
+    chunk = again.head(1)
+    assert chunk is not None and chunk.messages == (message(0),)
+    again.forget(chunk)
+    for _ in range(2):
+        with pytest.raises(Damaged, match="damaged at byte 32"):
+            again.head(1)
+    again.close()
+    os.truncate(first, 32)
+    mended = Spool(tmp_path, MIB)
+    assert drained(mended) == [message(0), message(2), message(3)]
+
+
+def test_what_a_start_cuts_off_is_kept_beside(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, MIB)
+    spool.append([message(1)])
+    spool.close()
+    (file,) = tmp_path.glob("*.spool")
+    with file.open("ab") as stream:
+        stream.write(bytes(20))
+    again = Spool(tmp_path, MIB)
+    assert drained(again) == [message(1)]
+    assert file.with_suffix(".cut").read_bytes() == bytes(20)
+
+
+def test_a_disk_that_fails_once_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, MIB)
+
+    def failing(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    for name in ("fsync", "open"):
+        with monkeypatch.context() as patch:
+            patch.setattr(module.os, name, failing)
+            with pytest.raises(Full, match="Input/output error"):
+                spool.append([message(9)])
+    spool.append([message(1)])
+    assert drained(spool) == [message(1)]

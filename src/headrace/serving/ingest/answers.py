@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from headrace.serving.problems import Problem
 from headrace.store import Source
 
+OVERHEAD = 700  # bytes that an answer takes beside its text
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """The answer to a request that carried an Idempotency-Key."""
 
-    body: bytes
+    body: str  # its digest
     answer: bytes
     status: int
 
@@ -30,7 +32,7 @@ class Answers:
         self._bytes = 0
         self._kept: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
 
-    def find(self, source: Source, key: str, body: bytes) -> Remembered | None:
+    def find(self, source: Source, key: str, body: str) -> Remembered | None:
         """The answer given before; Problem 422 when that was to another body."""
         found = self._kept.get((source.name, key))
         if found is not None and found.body != body:
@@ -41,7 +43,11 @@ class Answers:
         """Remember ``answer``, and forget the oldest for it."""
         before = self._kept.pop((source.name, key), None)
         self._kept[source.name, key] = answer
-        self._bytes += len(answer.answer) - (len(before.answer) if before else 0)
+        self._bytes += _size(key, answer) - (_size(key, before) if before else 0)
         while self._bytes > self._most_bytes:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= len(oldest.answer)
+            (_, name), oldest = self._kept.popitem(last=False)
+            self._bytes -= _size(name, oldest)
+
+
+def _size(key: str, answer: Remembered) -> int:
+    return len(key) + len(answer.answer) + OVERHEAD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Header, Path, Request, Response
@@ -13,15 +14,17 @@ from headrace.serving.app import Lifespan, described
 from headrace.serving.edge import BodyLimit, Measured
 from headrace.serving.ingest.body import LARGEST
 from headrace.serving.ingest.calls import CALLS
-from headrace.serving.ingest.gate import Cors
+from headrace.serving.ingest.gate import Cors, Gate, KeyFirst
 from headrace.serving.ingest.known import Known
+from headrace.serving.ingest.limits import Monotonic
 from headrace.serving.ingest.models import CALL, EVENT, Alive, Ready, Taken
-from headrace.serving.ingest.reception import Reception
+from headrace.serving.ingest.reception import MOST_EVENTS, Reception
 from headrace.serving.ingest.sender import Sender
 from headrace.serving.ingest.spool import Spool
 from headrace.serving.problems import Problem, ProblemBody, Responses
 
 BODY_SECONDS: Final = 10.0
+AT_ONCE: Final = 64 << 20  # bytes of all bodies that are being read or answered
 
 DESCRIPTION = """\
 Where events come in. An answer of 202 (200 for Segment's libraries) means that every event of it
@@ -62,6 +65,7 @@ def create_ingest_app(
     *,
     metrics: Metrics,
     clock: Clock = system_clock,
+    monotonic: Monotonic = time.monotonic,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The event API over what it is given; it opens and closes nothing itself."""
@@ -74,10 +78,12 @@ def create_ingest_app(
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.reception = Reception(known, sender, spool, metrics, clock)
+    gate = Gate(known, monotonic)
+    app.state.reception = Reception(known, gate, sender, spool, metrics, clock)
     app.include_router(router)
     problems.install(app)
-    app.add_middleware(BodyLimit, limit=LARGEST, seconds=BODY_SECONDS)
+    app.add_middleware(BodyLimit, limit=LARGEST, seconds=BODY_SECONDS, at_once=AT_ONCE)
+    app.add_middleware(KeyFirst, gate=gate)
     app.add_middleware(Cors, known=known)
     app.add_middleware(Measured, metrics=metrics)
     describe = app.openapi
@@ -94,8 +100,13 @@ def _with_keys(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _described_body(one: dict[str, Any], name: str) -> dict[str, Any]:
-    schema = {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]}
+ONE: Final = {"type": "object"}
+ONE_OR_MORE: Final = {
+    "anyOf": [ONE, {"type": "array", "items": {}, "minItems": 1, "maxItems": MOST_EVENTS}]
+}
+
+
+def _described_body(one: dict[str, Any], name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {
         "requestBody": {
             "required": True,
@@ -111,7 +122,9 @@ def _described_body(one: dict[str, Any], name: str) -> dict[str, Any]:
     status_code=202,
     response_model=Taken,
     responses=REFUSALS,
-    openapi_extra=_described_body(EVENT, "One event, or a list of up to 1,000; gzip is welcome."),
+    openapi_extra=_described_body(
+        EVENT, "One event, or a list of up to 1,000; gzip is welcome.", ONE_OR_MORE
+    ),
     tags=["events"],
 )
 async def send_events(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
@@ -135,7 +148,9 @@ async def _segment(request: Request, call: str) -> Response:
         **REFUSALS,
         404: {"model": ProblemBody, "description": "There is no such call."},
     },
-    openapi_extra=_described_body(CALL, "A call as Segment's libraries make it, or a `batch`."),
+    openapi_extra=_described_body(
+        CALL, "A call as Segment's libraries make it, or a `batch`.", ONE
+    ),
     tags=["segment"],
 )
 async def make_segment_call(

@@ -12,16 +12,19 @@ LARGEST: Final = 5 << 20
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
-def json_of(body: bytes, encoding: str) -> Any:
-    """The value of ``body``; Problem 400, 413 or 415 when there is none to be had."""
+def json_of(text: bytes) -> Any:
+    """The value of ``text``; Problem 400 when it is none."""
     try:
-        return read_json(plain(body, encoding))
+        return read_json(text)
     except (ValueError, RecursionError):
         raise Problem(400, "invalid-json", "the body is not JSON") from None
 
 
 def plain(body: bytes, encoding: str) -> bytes:
-    """``body`` without its gzip, of which no more than LARGEST bytes are ever unpacked."""
+    """``body`` without its gzip, of which no more than LARGEST bytes are ever unpacked.
+
+    Problem 400, 413 or 415 when that cannot be had.
+    """
     match encoding.strip().lower():
         case "" | "identity":
             return body

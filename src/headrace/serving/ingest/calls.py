@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from headrace.clock import MINUTE, Instant, format_instant
 from headrace.engine.fields import Refusal, instant
+from headrace.engine.judge import LAST_INSTANT
 
 # What a library calls it -> what it is.
 CALLS: Final[Mapping[str, str]] = {
@@ -41,7 +43,7 @@ def events_of(
     ``sent`` is when the sender's clock says it was sent, ``known`` the event types of the catalog.
     Without ``joins`` an identify is about traits alone. Raises Refusal for what is no call.
     """
-    kind = CALLS.get(str(call.get("type")))
+    kind = CALLS.get(call["type"]) if isinstance(call.get("type"), str) else None
     user, anonymous = _id(call.get("userId")), _id(call.get("anonymousId"))
     about: dict[str, Any] = {
         "event_id": call.get("messageId"),
@@ -99,17 +101,17 @@ def _when(call: Mapping[str, Any], sent: Any, received: Instant) -> Any:
         happened, left = instant(stated), instant(sent) if sent is not None else received
     except Refusal:
         return stated  # whoever judges it says what is wrong with it
-    return (
-        stated
-        if abs(received - left) <= TRUSTED_CLOCK
-        else format_instant(max(0, happened + received - left))
-    )
+    if abs(received - left) <= TRUSTED_CLOCK:
+        return stated
+    return format_instant(min(max(0, happened + received - left), LAST_INSTANT))
 
 
 def _id(value: Any) -> Any:
     """Some libraries send the numbers that databases give out."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        return f"{value:f}"  # longer than a double would hold
     return value or None
 
 

@@ -13,7 +13,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal, TypeAlias
 
 import orjson
@@ -28,6 +28,9 @@ from headrace.serving.ingest.spool import SOURCE
 from headrace.store import Source
 
 Status: TypeAlias = Literal["accepted", "quarantined", "refused"]
+
+# Some libraries put the key into the body; it stays out of everything that is kept.
+WRITE_KEY: Final = "writeKey"
 
 # A number that needs more digits than a double has; its text must not pass through one.
 _LONG_NUMBER: Final = re.compile(rb"[0-9.]{16,}")
@@ -56,7 +59,7 @@ def read_json(body: bytes) -> Any:
     if _LONG_NUMBER.search(body) is None:
         return orjson.loads(body)
     orjson.loads(body)  # this one knows the limits; the other reads what this one has read
-    return json.loads(body, parse_float=Decimal, parse_int=_integer)
+    return json.loads(body, parse_float=_decimal, parse_int=_integer)
 
 
 def write_json(value: Any) -> bytes:
@@ -108,16 +111,18 @@ class Desk:
             )
         except Refusal as refusal:
             # Under a name that no event has: the stream puts it aside, whatever it says.
-            return [({"call": call}, refusal.reason)]
+            kept = {name: value for name, value in call.items() if name != WRITE_KEY}
+            return [({"call": kept}, refusal.reason)]
         return [(event, None) for event in made]
 
     def _filled(self, index: int, event: Any) -> Any:
         """``event`` with an id and an instant; the same id for the same place under one key."""
         if not isinstance(event, dict):
             return event
-        filled = dict(event)
+        filled = {name: value for name, value in event.items() if name != WRITE_KEY}
         if filled.get("event_id") is None:
-            filled["event_id"] = self._identity(index, str(filled.get("type")))
+            kind = filled.get("type")
+            filled["event_id"] = self._identity(index, kind if isinstance(kind, str) else "")
         if filled.get("ts") is None:
             filled["ts"] = self._received
         return filled
@@ -163,6 +168,13 @@ class Desk:
             # Who is on a list is a person's decision, not a sender's.
             return "list-trait" if any(name.startswith(LIST) for name in traits) else None
         return None
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits; above zero it was refused before
+        return Decimal(0)
 
 
 def _integer(text: str) -> int | Decimal:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from headrace.serving.ingest.desk import WRITE_KEY
 from headrace.serving.ingest.known import Knowledge, Known
-from headrace.serving.ingest.limits import Buckets
+from headrace.serving.ingest.limits import Buckets, Monotonic
 from headrace.serving.problems import Problem, unavailable
 from headrace.store import Source
 from headrace.store.sources import hashed
@@ -29,10 +30,10 @@ BURST_SECONDS: Final = 2
 class Gate:
     """Admits requests by their write key."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Known, monotonic: Monotonic = time.monotonic) -> None:
         self._known = known
-        self._sources = Buckets()
-        self._peers = Buckets()  # apart: strangers must not have the others forgotten
+        self._sources = Buckets(monotonic)
+        self._peers = Buckets(monotonic)  # apart: strangers must not have the others forgotten
 
     def knowledge(self) -> Knowledge:
         """What is known; Problem 503 before anything has been read."""
@@ -40,18 +41,24 @@ class Gate:
             raise unavailable("sources-unavailable", "write keys cannot be checked at the moment")
         return self._known.now
 
-    def source(self, request: Request, body: Any = None) -> Source:
+    def check_header(self, connection: HTTPConnection) -> None:
+        """Turn away, before anything of a body is read, whom `source` would turn away after it."""
+        if "authorization" in connection.headers:
+            self.source(connection)
+        else:  # the key may be in the body, of those who have not shown too many wrong ones
+            self.knowledge()
+            wait = self._peers.take(_peer(connection), 0, rate=1, most=WRONG_KEYS)
+            if wait:
+                raise _too_many_wrong(wait)
+
+    def source(self, request: HTTPConnection, body: Any = None) -> Source:
         """The source whose key ``request``, or its JSON ``body``, shows."""
         key = _key_of(request.headers, body)
         found = self.knowledge().sources.get(hashed(key)) if key else None
         if found is None:
-            # The peer that is connected, whatever headers say of others behind it.
-            peer = request.client.host if request.client else ""
-            wait = self._peers.take(peer, 1, rate=1, most=WRONG_KEYS)
+            wait = self._peers.take(_peer(request), 1, rate=1, most=WRONG_KEYS)
             if wait:
-                raise _too_many(
-                    "too-many-wrong-keys", "too many wrong keys from this address", wait
-                )
+                raise _too_many_wrong(wait)
             raise Problem(
                 401,
                 "unknown-key",
@@ -72,6 +79,15 @@ class Gate:
             raise _too_many("too-many-events", f"more than {rate} events a second", wait)
 
 
+def _peer(connection: HTTPConnection) -> str:
+    """Who is connected, whatever headers say of others behind him."""
+    return connection.client.host if connection.client else ""
+
+
+def _too_many_wrong(wait: int) -> Problem:
+    return _too_many("too-many-wrong-keys", "too many wrong keys from this address", wait)
+
+
 def _too_many(code: str, detail: str, wait: int) -> Problem:
     return Problem(429, code, detail, headers={"Retry-After": str(wait)})
 
@@ -86,11 +102,29 @@ def _key_of(headers: Mapping[str, str], body: Any) -> str:
         case "basic":
             try:
                 key = base64.b64decode(given, validate=True).decode().partition(":")[0]
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:  # no base64, no ASCII, no UTF-8
                 key = ""
-        case "" if isinstance(body, dict) and isinstance(body.get("writeKey"), str):
-            key = body["writeKey"]
+        case "" if isinstance(body, dict) and isinstance(body.get(WRITE_KEY), str):
+            key = body[WRITE_KEY]
     return key if len(key) <= LONGEST_KEY else ""
+
+
+class KeyFirst:
+    """Lets nobody send a body whose key could be judged without it."""
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self._app = app
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            try:
+                self._gate.check_header(HTTPConnection(scope))
+            except Problem as problem:
+                problem.headers = {**problem.headers, "Connection": "close"}
+                await problem.response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class Cors:
@@ -106,7 +140,9 @@ class Cors:
             await self._app(scope, receive, send)
             return
         known = self._known.now
-        is_known = known is not None and origin in known.origins
+        # Pages send events; what the process says of itself is not for them.
+        is_ours = scope["path"].startswith("/v1/")
+        is_known = is_ours and known is not None and origin in known.origins
         if _is_preflight(scope):
             answer = Response(status_code=204 if is_known else 403)
             if is_known:

@@ -15,7 +15,6 @@ import structlog
 
 from headrace.clock import DAY, SECOND, Instant
 from headrace.engine.judge import Judge
-from headrace.errors import OperatorError
 from headrace.rules.catalog import Catalog
 from headrace.store import Source
 
@@ -52,7 +51,7 @@ class Known:
         self._judge: tuple[Knowledge, Instant, Judge] | None = None
 
     def refresh(self) -> None:
-        """Read it anew; raises OperatorError and keeps what there was."""
+        """Read it anew; raises HeadraceError and keeps what there was."""
         found = {source.key_hash: source for source in self._definitions.sources()}
         alive = {key: source for key, source in found.items() if source.revoked_at is None}
         origins = frozenset(origin for source in alive.values() for origin in source.origins)
@@ -65,7 +64,7 @@ class Known:
             try:
                 await asyncio.to_thread(self.refresh)
                 was_down = False
-            except OperatorError as error:
+            except Exception as error:  # the outermost loop: events may come in all the same
                 if not was_down:
                     log.warning("sources and catalog stay as they were", error=str(error))
                 was_down = True

@@ -30,10 +30,11 @@ class Bucket:
         """
         self.left = min(self.most, self.left + (now - self.at) * self.rate)
         self.at = now
-        if self.left >= min(amount, self.most):
+        wanted = max(1.0, min(amount, self.most))  # to take nothing is to ask whether there is any
+        if self.left >= wanted:
             self.left -= amount
             return 0.0
-        return (min(amount, self.most) - self.left) / self.rate
+        return (wanted - self.left) / self.rate
 
 
 class Buckets:

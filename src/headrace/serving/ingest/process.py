@@ -37,7 +37,8 @@ def build_ingest_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def open_and_close(_: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(work) for work in (known.keep_fresh(), sender.drain())]
+        work = (known.keep_fresh(), sender.keep(), sender.drain())
+        tasks = [asyncio.create_task(loop) for loop in work]
         yield
         for task in tasks:
             task.cancel()

@@ -14,7 +14,7 @@ from headrace.clock import Clock
 from headrace.kafka.acked import Busy
 from headrace.metrics import Metrics
 from headrace.serving.ingest.answers import Answers, Remembered
-from headrace.serving.ingest.body import json_of
+from headrace.serving.ingest.body import json_of, plain
 from headrace.serving.ingest.desk import Desk, Judged
 from headrace.serving.ingest.gate import Gate
 from headrace.serving.ingest.known import Known
@@ -33,28 +33,33 @@ class Reception:
     """Takes requests from the gate past the desk to the sender."""
 
     def __init__(
-        self, known: Known, sender: Sender, spool: Spool, metrics: Metrics, clock: Clock
+        self,
+        known: Known,
+        gate: Gate,
+        sender: Sender,
+        spool: Spool,
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self.known = known
         self.spool = spool
         self.metrics = metrics
         self._sender = sender
         self._clock = clock
-        self._gate = Gate(known)
+        self._gate = gate
         self._answers = Answers(REMEMBERED_BYTES)
 
     async def take(self, request: Request, call: str | None, key: str, status: int) -> Response:
         """Take the events, or the calls of kind ``call``, in the body of ``request``."""
-        raw = await request.body()
-        # Nobody's body is read whose key could be read without it.
-        source = self._gate.source(request) if "authorization" in request.headers else None
-        body = json_of(raw, request.headers.get("content-encoding", ""))
-        source = source or self._gate.source(request, body)
-        digest = hashlib.sha256(raw).digest()
+        text = plain(await request.body(), request.headers.get("content-encoding", ""))
+        body = json_of(text)
+        source = self._gate.source(request, body)
+        digest = hashlib.sha256(text).hexdigest()
         before = self._answers.find(source, key, digest) if key else None
         if before is not None:
             return Response(before.answer, before.status, media_type="application/json")
-        judged = self._judged(source, body, call, key)
+        # Under a key that was forgotten here, another body must not get the ids of the first.
+        judged = self._judged(source, body, call, f"{key} {digest}" if key else "")
         answer = await self._delivered(source, judged)
         if key:
             self._answers.keep(source, key, Remembered(digest, answer, status))
@@ -122,4 +127,6 @@ def _parts(body: Any, call: str | None) -> list[Any]:
         if not isinstance(body, dict):
             raise Problem(422, "no-call", "a call is an object")
         return [{**body, "type": call}]
+    if not isinstance(body, list | dict):
+        raise Problem(422, "no-events", "an event is an object")
     return body if isinstance(body, list) else [body]

@@ -12,7 +12,7 @@ import structlog
 
 from headrace.kafka.acked import Acknowledged, Busy, Message, Unsent
 from headrace.metrics import Metrics
-from headrace.serving.ingest.spool import Full, Spool
+from headrace.serving.ingest.spool import Spool
 
 CHUNK_BYTES: Final = 1 << 20
 RETRY_SECONDS: Final = 1.0
@@ -21,13 +21,12 @@ Kept: TypeAlias = Literal["kafka", "disk"]
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
-    """Messages of one caller, on their way to disk."""
+    """Messages of one caller on their way to disk, and where he waits for the word."""
 
     messages: Sequence[Message]
-    is_done: bool = False
-    refused: Full | None = None
+    answer: asyncio.Future[None]
 
 
 class Sender:
@@ -43,6 +42,7 @@ class Sender:
         self._metrics = metrics
         self._disk = asyncio.Lock()
         self._entries: list[_Entry] = []
+        self._coming = asyncio.Event()
         self._waiting = asyncio.Event()
         if not spool.is_empty:
             self._waiting.set()
@@ -59,14 +59,22 @@ class Sender:
         await self._spooled([messages[place] for place in unsent])
         return "disk"
 
+    async def keep(self) -> None:
+        """Write to disk what is to go there, for ever; those who wait together share a sync."""
+        while True:
+            await self._coming.wait()
+            self._coming.clear()
+            group, self._entries = self._entries, []
+            await self._append(group)
+
     async def drain(self) -> None:
         """Bring to the broker what is on disk, for ever."""
         while True:
             await self._waiting.wait()
             try:
                 is_sent = await self._drained()
-            except OSError as error:
-                log.error("events on disk cannot be read", error=str(error))
+            except Exception as error:  # the outermost loop: events may come in all the same
+                log.error("events on disk do not go on to Kafka", error=str(error))
                 is_sent = False
             self._show()
             if not is_sent:
@@ -101,28 +109,30 @@ class Sender:
         return await answer
 
     async def _spooled(self, messages: Sequence[Message]) -> None:
-        mine = _Entry(messages)
-        self._entries.append(mine)
-        async with self._disk:
-            if not mine.is_done:  # those who wait for the disk meanwhile share one sync
-                group, self._entries = self._entries, []
-                await self._append(group)
-        if mine.refused is not None:
-            raise mine.refused
+        entry = _Entry(messages, asyncio.get_running_loop().create_future())
+        self._entries.append(entry)
+        self._coming.set()
+        await entry.answer
 
     async def _append(self, group: Sequence[_Entry]) -> None:
         messages = [message for entry in group for message in entry.messages]
         if not self._waiting.is_set():
             log.warning("Kafka takes no events; they are kept on disk", count=len(messages))
-        refused: Full | None = None
+        failure: Exception | None = None
         try:
-            await asyncio.to_thread(self._spool.append, messages)
-        except Full as error:
-            refused = error
-        for entry in group:
-            entry.is_done, entry.refused = True, refused
+            async with self._disk:
+                await asyncio.to_thread(self._spool.append, messages)
+        except Exception as error:
+            failure = error  # theirs who wait for it: nobody else is told that it is safe
         self._waiting.set()
         self._show()
+        for entry in group:
+            if entry.answer.done():  # whoever waited is gone
+                continue
+            if failure is None:
+                entry.answer.set_result(None)
+            else:
+                entry.answer.set_exception(failure)
 
     def _show(self) -> None:
         self._metrics.set("headrace_ingest_spool_bytes", self._spool.bytes)

@@ -3,10 +3,14 @@
 A folder of numbered files, each a run of records; new ones go to the end of the last, and a file
 whose messages are all on the broker is deleted. Which part of the first file that is so for is not
 written down: after a death its messages go out once more, and their ids tell.
+
+A death may leave half a record at the end, which nobody was told of; what a start cuts off there is
+kept beside, as ``.cut``. Damage elsewhere is told when it is reached, and nothing is passed over.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -16,14 +20,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from headrace.errors import OperatorError
 from headrace.kafka.acked import Message
 
 FILE_BYTES: Final = 8 << 20
+# At once, beside the bytes asked for: small ones must not be more than may wait for answers.
+MOST_MESSAGES: Final = 5_000
 # Length of the rest of the record and its CRC-32; in the rest, lengths of key and source.
 _HEAD: Final = struct.Struct(">II")
 _LENGTHS: Final = struct.Struct(">HH")
 SOURCE: Final = "source"  # the header of a message that is kept
+log = structlog.get_logger()
+
+
+class Damaged(OSError):
+    """Behind this place of a file nothing can be read, and accepted events may lie there."""
+
+    def __init__(self, file: Path, place: int) -> None:
+        super().__init__(
+            f"{file} is damaged at byte {place}, and holds accepted events behind it: keep a copy, "
+            f"cut it off there (truncate --size={place}) while the process stands, and start again"
+        )
 
 
 class Full(Exception):
@@ -43,7 +62,9 @@ class Spool:
     """Used by one process at a time, which holds the folder's lock, and by one thread at a time."""
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, mode=0o700)
+            _sync_folder(folder.parent)
         self._folder = folder
         self._most_bytes = most_bytes
         self._lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -57,11 +78,9 @@ class Spool:
                 code="HR942",
             ) from error
         self._files = sorted(folder.glob("*.spool"))
-        self._sizes = {file: _sound_size(file) for file in self._files}
-        for file in self._files[:-1]:
-            _check_whole(file, self._sizes[file])
-        if self._files:  # a death amid an append leaves half a record, which nobody was told of
-            os.truncate(self._files[-1], self._sizes[self._files[-1]])
+        if self._files:
+            _cut_torn_end(self._files[-1])
+        self._sizes = {file: file.stat().st_size for file in self._files}
         self._begin = 0  # what of the first file is on the broker
 
     @property
@@ -81,21 +100,18 @@ class Spool:
         data = b"".join(map(_record, messages))
         if self.bytes + len(data) > self._most_bytes:
             raise Full(f"{self._most_bytes >> 20} MiB wait for Kafka already")
-        file = self._last()
-        before = self._sizes[file]
-        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
         try:
-            _write(descriptor, data)
-            os.fsync(descriptor)
+            file = self._last()
+            _append(file, data, self._sizes[file])
         except OSError as error:
-            os.ftruncate(descriptor, before)
-            raise Full(f"{file}: {error.strerror}") from error
-        finally:
-            os.close(descriptor)
-        self._sizes[file] = before + len(data)
+            raise Full(f"{self._folder}: {error.strerror}") from error
+        self._sizes[file] += len(data)
 
     def head(self, most_bytes: int) -> Chunk | None:
-        """The oldest messages, about ``most_bytes`` of them; None when there are none."""
+        """The oldest messages, about ``most_bytes`` of them; None when there are none.
+
+        Raises Damaged, and OSError when the disk cannot be read.
+        """
         while self._files and self._begin >= self._sizes[self._files[0]]:
             self._drop_first()
         if not self._files:
@@ -104,8 +120,10 @@ class Spool:
         for message, after in _records(file, self._begin, self._sizes[file]):
             messages.append(message)
             end = after
-            if end - self._begin >= most_bytes:
+            if end - self._begin >= most_bytes or len(messages) == MOST_MESSAGES:
                 break
+        if not messages:
+            raise Damaged(file, self._begin)
         return Chunk(tuple(messages), file, end)
 
     def forget(self, chunk: Chunk) -> None:
@@ -124,20 +142,17 @@ class Spool:
         if not self._files or self._sizes[self._files[-1]] >= FILE_BYTES:
             number = int(self._files[-1].stem) + 1 if self._files else 0
             file = self._folder / f"{number:08d}.spool"
-            try:
-                os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-                _sync_folder(self._folder)
-            except OSError as error:
-                raise Full(f"{file}: {error.strerror}") from error
+            # One that is there was made when the folder could not be synced: it is empty.
+            os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+            _sync_folder(self._folder)
             self._files.append(file)
             self._sizes[file] = 0
         return self._files[-1]
 
     def _drop_first(self) -> None:
-        file = self._files.pop(0)
-        self._sizes.pop(file)
+        self._files[0].unlink(missing_ok=True)
+        self._sizes.pop(self._files.pop(0))
         self._begin = 0
-        file.unlink()
 
 
 def _record(message: Message) -> bytes:
@@ -155,7 +170,9 @@ def _records(file: Path, begin: int, end: int) -> Iterator[tuple[Message, int]]:
             if len(head) < _HEAD.size:
                 return
             size, crc = _HEAD.unpack(head)
-            rest = stream.read(size) if _LENGTHS.size <= size <= end - begin - _HEAD.size else b""
+            if not _LENGTHS.size <= size <= end - begin - _HEAD.size:
+                return
+            rest = stream.read(size)
             if len(rest) != size or zlib.crc32(rest) != crc:
                 return
             key_size, source_size = _LENGTHS.unpack_from(rest)
@@ -166,18 +183,33 @@ def _records(file: Path, begin: int, end: int) -> Iterator[tuple[Message, int]]:
             yield Message(rest[_LENGTHS.size : value - source_size], rest[value:], headers), begin
 
 
-def _sound_size(file: Path) -> int:
-    """How much of ``file`` is whole records."""
-    return max((end for _, end in _records(file, 0, file.stat().st_size)), default=0)
+def _cut_torn_end(file: Path) -> None:
+    """Leave ``file`` with whole records alone; what is cut off is kept beside it."""
+    size = file.stat().st_size
+    sound = max((end for _, end in _records(file, 0, size)), default=0)
+    if sound < size:
+        kept = file.with_suffix(".cut")
+        with file.open("rb") as stream:
+            stream.seek(sound)
+            kept.write_bytes(stream.read())
+        log.warning("the end of a file of events was torn", file=str(kept), bytes=size - sound)
+        os.truncate(file, sound)
 
 
-def _check_whole(file: Path, sound: int) -> None:
-    if sound < file.stat().st_size:
-        raise OperatorError(
-            f"{file} is damaged behind byte {sound}, and holds events that were accepted; "
-            "keep a copy of it, cut it off there (truncate --size), and start again",
-            code="HR943",
-        )
+def _append(file: Path, data: bytes, size: int) -> None:
+    """Add ``data`` to ``file``, which has ``size`` bytes, and sync; leave it so when that fails."""
+    descriptor = os.open(file, os.O_WRONLY)
+    try:
+        # By place: what an append left that failed, and could not be cut off, is written over.
+        os.lseek(descriptor, size, os.SEEK_SET)
+        _write(descriptor, data)
+        os.fsync(descriptor)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, size)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _write(descriptor: int, data: bytes) -> None:
