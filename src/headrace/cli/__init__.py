@@ -37,6 +37,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "quality": ("quality",),
     "dlq": ("dlq",),
     "sources": ("sources",),
+    "lists": ("lists",),
     "serve": ("serve",),
     "demo": ("demo",),
     "doctor": ("doctor",),

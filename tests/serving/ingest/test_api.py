@@ -338,7 +338,8 @@ def test_odd_calls_are_answered(shop: Shop) -> None:
     rows = shop.send({"batch": calls}, "/v1/segment/batch").json()["results"]
     reasons = [row.get("reason") for row in rows]
     assert reasons == [
-        "future", "too-old", "bad-ts", None, "wrong-type", "wrong-type", "unknown-call", "not-an-object",
+        "future", "too-old", "bad-ts", None, "wrong-type", "wrong-type",
+        "unknown-call", "not-an-object",
     ]  # fmt: skip
     assert shop.sent()[3]["user_id"] == "1234567890123456789"
 

@@ -1,0 +1,127 @@
+"""``headrace lists``: who is on the lists that rules ask for, from files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from headrace.cli.event_files import STDIN, opened
+from headrace.cli.invocation import Invocation, Output, invoked
+from headrace.cli.published import Format
+from headrace.clock import system_clock
+from headrace.jobs.lists import Sent, csv_rows, json_rows, send
+from headrace.kafka.confluent import ConfluentProducer
+from headrace.messages.topics import EVENTS, in_namespace
+from headrace.rules.conditions import LIST_NAME
+
+FIRST_LINES = 5  # of each reason are named, the others are counted
+JSON_LINES = (".ndjson", ".jsonl")
+
+Name = Annotated[str, typer.Argument(help="The list, as rules name it: {list: NAME}.")]
+File = Annotated[
+    str,
+    typer.Argument(
+        help="CSV, or JSON lines if named .ndjson or .jsonl; .gz is unpacked; - is standard input."
+    ),
+]
+Column = Annotated[str, typer.Option(help="The column, or field, that holds user ids.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and check, send nothing.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="Lists of users, from files.", no_args_is_help=True)
+    group.command()(add)
+    group.command()(remove)
+    app.add_typer(group, name="lists")
+
+
+def add(
+    context: typer.Context,
+    name: Name,
+    file: File,
+    column: Column = "user_id",
+    dry_run: DryRun = False,
+    output: Format = Output.TABLE,
+) -> None:
+    """Put the users of FILE on the list NAME; who is on it already stays.
+
+    Lines that name nobody are told by number, the others are sent; exit code 1 then.
+    """
+    _change(invoked(context), name, file, column, output, on=True, dry_run=dry_run)
+
+
+def remove(
+    context: typer.Context,
+    name: Name,
+    file: File,
+    column: Column = "user_id",
+    dry_run: DryRun = False,
+    output: Format = Output.TABLE,
+) -> None:
+    """Take the users of FILE off the list NAME."""
+    _change(invoked(context), name, file, column, output, on=False, dry_run=dry_run)
+
+
+def _change(
+    run: Invocation,
+    name: str,
+    file: str,
+    column: str,
+    output: Output,
+    *,
+    on: bool,
+    dry_run: bool,
+) -> None:
+    if LIST_NAME.fullmatch(name) is None:
+        raise typer.BadParameter(f"a list is named with A to Z, 0 to 9, _ and -, not {name!r}")
+    settings, now = run.settings, system_clock()
+    topic = in_namespace(settings.namespace, EVENTS)
+    with ExitStack() as stack:
+        lines = stack.enter_context(_watched(run, file))
+        suffix = Path(file.removesuffix(".gz")).suffix
+        rows = (json_rows if suffix in JSON_LINES else csv_rows)(lines, column)
+        producer = None
+        if not dry_run:
+            producer = stack.enter_context(ConfluentProducer(settings.kafka_bootstrap))
+        done = send(producer, topic, name, rows, on=on, at=now)
+    _print(run, name, done, output, on=on, dry_run=dry_run)
+    if done.bad:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _watched(run: Invocation, file: str) -> Iterator[Iterator[bytes]]:
+    """The lines of ``file``; on a terminal a bar says how many of its bytes are read."""
+    is_plain = file != STDIN and not file.endswith(".gz") and Path(file).is_file()
+    size = Path(file).stat().st_size if is_plain else None
+    bar = Progress(console=run.err, transient=True, disable=not run.err.is_terminal)
+    with opened(file) as lines, bar:
+        task = bar.add_task(f"reading {file}", total=size)
+
+        def counted() -> Iterator[bytes]:
+            for line in lines:
+                bar.advance(task, len(line))
+                yield line
+
+        yield counted()
+
+
+def _print(
+    run: Invocation, name: str, done: Sent, output: Output, *, on: bool, dry_run: bool
+) -> None:
+    if output is Output.JSON:
+        told = {"list": name, "on": on, "dry_run": dry_run, "sent": done.users, "bad": done.bad}
+        run.print_json(told)
+        return
+    for reason, numbers in done.bad.items():
+        shown = ", ".join(map(str, numbers[:FIRST_LINES]))
+        more = f" and {len(numbers) - FIRST_LINES:,} more" if len(numbers) > FIRST_LINES else ""
+        run.err.print(f"{len(numbers):,} lines name nobody: {reason} (lines {shown}{more})")
+    would = "would be " if dry_run else ""
+    run.err.print(f"{done.users:,} users {would}{'put on' if on else 'taken off'} the list {name}")
