@@ -221,6 +221,17 @@ def test_verdicts(heard: Heard, name: str, state: str, is_well: bool, since: int
     assert found.stale_since == (None if since is None else NOW - since * SECOND)
 
 
+def test_a_scheduled_run_that_broke_off_is_told_until_one_ends_well() -> None:
+    row = launch(3, "failed", kind="recompute", details={"run_id": "nightly-1"})
+    broken = replace(WELL, records=replace(RECORDS, broken_off=(row,)))
+    found = part(broken, "recompute")
+    assert (found.state, found.is_well) == ("failing", False)
+    assert "nightly-1" in found.last_error
+    again = launch(4, kind="recompute")
+    trying = replace(WELL, records=replace(RECORDS, broken_off=(row,), under_way=(again,)))
+    assert [found.state for found in judged(trying) if found.name == "recompute"] == ["running"]
+
+
 def test_a_backfill_says_how_far_it_is_and_a_recompute_since_when() -> None:
     details = {"percent": 63, "segments": {"pricing": 1, "big": 2}}
     backfill = launch(3, kind="backfill", details=details)

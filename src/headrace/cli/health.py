@@ -24,6 +24,7 @@ def judged(heard: Heard) -> list[Part]:
         _ingest(heard),
         _runtime(heard),
         *_under_way(heard),
+        *_broken_off(heard),
     ]
 
 
@@ -144,6 +145,19 @@ def _under_way(heard: Heard) -> Iterator[Part]:
             stale_since=updated if is_late else None,
             detail=_progress(row),
         )
+
+
+def _broken_off(heard: Heard) -> Iterator[Part]:
+    if not isinstance(heard.records, Records):
+        return
+    running = {row.kind for row in heard.records.under_way}
+    for row in heard.records.broken_off:
+        if row.kind in running:  # it is being done again
+            continue
+        ended = row.ended_at or row.updated_at
+        run = row.details.get("run_id", row.id)
+        error = f"run {run} ended at {ended:%Y-%m-%d %H:%M:%S %Z} without its result"
+        yield Part(name=row.kind, state="failing", last_error=error, detail=row.state)
 
 
 def _progress(row: Progress) -> str:

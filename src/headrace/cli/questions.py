@@ -44,10 +44,14 @@ class Silence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """What Postgres holds: launches of the stream, newest first, and whatever runs beside it."""
+    """What Postgres holds: launches of the stream, newest first, and whatever runs beside it.
+
+    ``broken_off`` are scheduled runs that should be done again.
+    """
 
     launches: tuple[Progress, ...] = ()
     under_way: tuple[Progress, ...] = ()
+    broken_off: tuple[Progress, ...] = ()
     target: str | None = None
     holder: str | None = None
 
@@ -126,6 +130,7 @@ def _records(settings: Settings) -> Records:
         return Records(
             launches=tuple(store.progress(JOB, limit=LAUNCHES)),
             under_way=tuple(store.under_way()),
+            broken_off=tuple(store.broken_off()),
             target=store.target_hash(JOB),
             holder=store.lease_holder(JOB),
         )

@@ -25,6 +25,9 @@ Kind = Literal["launch", "backfill", "recompute", "upkeep", "quality", "export"]
 # "lost": nobody saw it end. "failing": the last of several quick failures.
 State = Literal["starting", "running", "done", "stopped", "failed", "failing", "lost"]
 ALIVE: tuple[State, ...] = ("starting", "running")
+BROKEN_OFF: tuple[State, ...] = ("failed", "lost")
+# What a scheduler runs again and again: one that broke off stands until the next has ended well.
+SCHEDULED: tuple[Kind, ...] = ("recompute", "upkeep", "quality")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +189,18 @@ def alive(connection: Connection, job: str, *, kind: Kind) -> list[Progress]:
 def under_way(connection: Connection) -> list[Progress]:
     """What runs beside the launches, of every job, newest first."""
     return _rows(connection, progress.c.kind != "launch", progress.c.state.in_(ALIVE), limit=None)
+
+
+def broken_off(connection: Connection) -> list[Progress]:
+    """Scheduled runs that did not come to their end, and none of their kind has since."""
+    newest = (
+        select(func.max(progress.c.id))
+        .where(progress.c.kind.in_(SCHEDULED), progress.c.ended_at.is_not(None))
+        .group_by(progress.c.kind)
+    )
+    return _rows(
+        connection, progress.c.id.in_(newest), progress.c.state.in_(BROKEN_OFF), limit=None
+    )
 
 
 def _rows(

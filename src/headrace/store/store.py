@@ -218,6 +218,11 @@ class Store:
         with self._database.begin() as connection:
             return progress.under_way(connection)
 
+    def broken_off(self) -> list[Progress]:
+        """Scheduled runs that did not come to their end, and none of their kind has since."""
+        with self._database.begin() as connection:
+            return progress.broken_off(connection)
+
     # Holds
 
     def hold(self, segment_id: str, reason: str, *, seen: timedelta) -> bool:
