@@ -133,7 +133,8 @@ def test_what_a_start_cuts_off_is_kept_beside(tmp_path: Path) -> None:
         stream.write(bytes(20))
     again = Spool(tmp_path, MIB)
     assert drained(again) == [message(1)]
-    assert file.with_suffix(".cut").read_bytes() == bytes(20)
+    (cut,) = tmp_path.glob("*.cut")
+    assert cut.read_bytes() == bytes(20)
 
 
 def test_a_disk_that_fails_once_is_used_again(

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import struct
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -188,7 +189,7 @@ def _cut_torn_end(file: Path) -> None:
     size = file.stat().st_size
     sound = max((end for _, end in _records(file, 0, size)), default=0)
     if sound < size:
-        kept = file.with_suffix(".cut")
+        kept = file.with_suffix(f".{time.time_ns()}.cut")  # numbers of files come again
         with file.open("rb") as stream:
             stream.seek(sound)
             kept.write_bytes(stream.read())
