@@ -13,6 +13,7 @@ from headrace.errors import OperatorError
 from headrace.kafka.acked import Message
 from headrace.serving.ingest import spool as module
 from headrace.serving.ingest.spool import SOURCE, Damaged, Full, Spool
+from properties import looking
 
 MIB = 1 << 20
 
@@ -44,6 +45,7 @@ def test_what_goes_in_comes_out_in_order(
     assert spool.is_empty
 
 
+@looking(100)
 @given(st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=90)), max_size=20), st.data())
 def test_a_death_amid_an_append_leaves_what_was_acknowledged(
     tmp_path_factory: pytest.TempPathFactory, parts: list[tuple[bytes, bytes]], data: st.DataObject
