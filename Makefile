@@ -4,7 +4,7 @@
 # make properties  the property tests at length; N=10000 pairs of rules and history in all
 # make airflow Airflow on loopback, for the DAGs in dags/
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test properties chaos lint format
+.PHONY: help setup doctor demo test properties chaos clients lint format
 .PHONY: bench bench-kernel bench-recompute bench-idle bench-windows bench-ingest
 .PHONY: airflow airflow-test clean
 
@@ -57,6 +57,9 @@ chaos: setup ## Everything dies at random places while rules change (KILLS=100, 
 	.venv/bin/python tests/chaos/backfills.py --deaths $(DEATHS) --seed $(SEED)
 	.venv/bin/python tests/chaos/storm.py --kills $(KILLS) --seed $(SEED) --postgres-away $(AWAY)
 	.venv/bin/python tests/chaos/page.py
+
+clients: setup ## Libraries of others, from npm and PyPI, against the event API and Kafka
+	.venv/bin/pytest -q tests/clients/official.py
 
 format: setup ## Rewrite the code as ruff likes it
 	.venv/bin/ruff check --fix
