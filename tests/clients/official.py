@@ -2,11 +2,13 @@
 
 Segment's libraries for Node and Python speak to the event API as their readers set them up, with a
 host and a write key and nothing else; kafkajs writes to Kafka. Everything they say must be on the
-topic, and be a fact to the stream's judge.
+topic, and be a fact to the stream's judge. Schemathesis asks what the event API's own description
+makes it think of: nothing may be answered that is not described there.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections import Counter
@@ -31,6 +33,7 @@ from headrace.store.sources import hashed, new_key
 from serving.ingest.test_process import ingest
 
 HERE = Path(__file__).parent
+CASES = os.environ.get("CASES", "2000")  # of each operation: some five minutes in all
 UV = shutil.which("uv") or str(ROOT / ".cache" / "uv" / "bin" / "uv")
 CATALOG = load_rules(ROOT / "rules").catalog
 
@@ -93,7 +96,7 @@ def host(settings: Settings) -> Iterator[tuple[str, str]]:
     port, key = choose_port(), new_key()
     store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
     store.apply(load_rules(ROOT / "rules"), author="test")
-    source = Source(name="x", key_hash=hashed(key), key_hint=key[:8], events_per_second=1_000)
+    source = Source(name="x", key_hash=hashed(key), key_hint=key[:8], events_per_second=10**6)
     store.add_source(source, by="test")
     store.close()
     with ingest(settings, port):
@@ -125,11 +128,20 @@ def test_segments_library_for_python(host: tuple[str, str], settings: Settings) 
     )  # fmt: skip
 
 
+def test_what_the_description_makes_one_think_of(host: tuple[str, str]) -> None:
+    words = ["tool", "run", "--from", "schemathesis==4.32.5", "schemathesis", "run"]
+    key = ["--header", f"Authorization: Bearer {host[1]}"]
+    how = ["--phases", "examples,coverage,fuzzing", "--max-examples", CASES, "--no-color"]
+    run(UV, *words, f"{host[0]}/openapi.json", *key, *how, cwd=HERE, seconds=1_800)
+
+
 def test_a_kafka_producer_in_another_language(node: Path, settings: Settings) -> None:
     run("node", "kafka_node.mjs", settings.kafka_bootstrap, settings.namespace + EVENTS, cwd=node)
     assert facts(settings) == [("cem", "purchase")]
 
 
-def run(*words: str, cwd: Path) -> None:
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+def run(*words: str, cwd: Path, seconds: float = 300) -> None:
+    done = subprocess.run(
+        words, cwd=cwd, capture_output=True, text=True, timeout=seconds, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr

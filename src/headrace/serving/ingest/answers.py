@@ -33,10 +33,10 @@ class Answers:
         self._kept: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
 
     def find(self, source: Source, key: str, body: str) -> Remembered | None:
-        """The answer given before; Problem 422 when that was to another body."""
+        """The answer given before; Problem 409 when that was to another body."""
         found = self._kept.get((source.name, key))
         if found is not None and found.body != body:
-            raise Problem(422, "key-reused", "this Idempotency-Key came with another body before")
+            raise Problem(409, "key-reused", "this Idempotency-Key came with another body before")
         return found
 
     def keep(self, source: Source, key: str, answer: Remembered) -> None:

@@ -40,9 +40,10 @@ REFUSALS: Responses = {
         401: "No source has this write key.",
         403: "The key is not for pages of this origin.",
         408: "The body came too slowly.",
-        413: "The body is too large, or holds more than 1,000 events.",
+        409: "The Idempotency-Key came with another body before.",
+        413: "The body is too large.",
         415: "The body is packed in a way we do not know.",
-        422: "There is no event in the body, or none may be sent with this key.",
+        422: "There is no event in the body, or over 1,000, or none may be sent with this key.",
         429: "Too many events for this source, or too many wrong keys; see Retry-After.",
         503: "Not now; see Retry-After.",
     }.items()
@@ -101,9 +102,9 @@ def _with_keys(document: dict[str, Any]) -> dict[str, Any]:
 
 
 ONE: Final = {"type": "object"}
-ONE_OR_MORE: Final = {
-    "anyOf": [ONE, {"type": "array", "items": {}, "minItems": 1, "maxItems": MOST_EVENTS}]
-}
+MANY: Final = {"type": "array", "items": {}, "minItems": 1, "maxItems": MOST_EVENTS}
+ONE_OR_MORE: Final = {"anyOf": [ONE, MANY]}
+BATCH: Final = {"type": "object", "required": ["batch"], "properties": {"batch": MANY}}
 
 
 def _described_body(one: dict[str, Any], name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -133,45 +134,58 @@ async def send_events(request: Request, idempotency_key: IdempotencyKey = None) 
     return await reception.take(request, None, idempotency_key or "", 202)
 
 
-async def _segment(request: Request, call: str) -> Response:
+async def _called(request: Request, kind: str) -> Response:
     reception: Reception = request.app.state.reception
-    kind = "batch" if call in ("batch", "import", "b") else CALLS.get(call)
-    if kind is None:
-        raise Problem(404, "no-such-resource", f"there is no call {call[:40]!r}")
     return await reception.take(request, kind, "", 200)
+
+
+@router.post(
+    "/v1/segment/batch",
+    response_model=Taken,
+    responses=REFUSALS,
+    openapi_extra=_described_body({"batch": [CALL]}, "Up to 1,000 calls.", BATCH),
+    tags=["segment"],
+)
+async def make_segment_calls(request: Request) -> Response:
+    """Take many calls at once, as libraries for Segment send them."""
+    return await _called(request, "batch")
 
 
 @router.post(
     "/v1/segment/{call}",
     response_model=Taken,
-    responses={
-        **REFUSALS,
-        404: {"model": ProblemBody, "description": "There is no such call."},
-    },
-    openapi_extra=_described_body(
-        CALL, "A call as Segment's libraries make it, or a `batch`.", ONE
-    ),
+    responses={**REFUSALS, 404: {"model": ProblemBody, "description": "There is no such call."}},
+    openapi_extra=_described_body(CALL, "A call as Segment's libraries make it.", ONE),
     tags=["segment"],
 )
 async def make_segment_call(
     request: Request,
-    call: Annotated[str, Path(description="track, identify, alias, page, screen, group or batch")],
+    call: Annotated[
+        str,
+        Path(
+            description="What the library calls; anything else is 404.",
+            json_schema_extra={"enum": [*dict.fromkeys(CALLS.values())]},
+        ),
+    ],
 ) -> Response:
     """Take what libraries for Segment send: their host is `http://..:8081/v1/segment`."""
-    return await _segment(request, call)
+    kind = "batch" if call in ("batch", "import", "b") else CALLS.get(call)
+    if kind is None:
+        raise Problem(404, "no-such-resource", f"there is no call {call[:40]!r}")
+    return await _called(request, kind)
 
 
 # Libraries put /v1 behind the host they are given, whether or not it ends in our own path.
 @router.post("/v1/segment/v1/{call}", include_in_schema=False)
 async def make_call_of_library(request: Request, call: str) -> Response:
     """As `make_segment_call`."""
-    return await _segment(request, call)
+    return await make_segment_call(request, call)
 
 
 @router.post("/v1/{call}", include_in_schema=False)
 async def make_call_at_root(request: Request, call: str) -> Response:
     """As `make_segment_call`."""
-    return await _segment(request, call)
+    return await make_segment_call(request, call)
 
 
 @router.get("/livez", tags=["operation"])

@@ -71,7 +71,7 @@ class Reception:
             raise Problem(422, "no-events", "there is no event in the body")
         if len(parts) > MOST_EVENTS:
             detail = f"{len(parts)} events; at most {MOST_EVENTS} may come at once"
-            raise Problem(413, "too-many-at-once", detail)
+            raise Problem(422, "too-many-at-once", detail)
         self._gate.count(source, len(parts))
         now, knowledge = self._clock(), self._gate.knowledge()
         desk = Desk(source, self.known.judge(knowledge, now), received=now, key=key)
