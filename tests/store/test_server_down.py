@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
 
+import psutil
 import pytest
 from sqlalchemy import text
 
@@ -58,3 +61,44 @@ def test_a_cut_connection_is_replaced(store: Store, database_url: str) -> None:
             )
         )
     assert store.target_plan("stream") is None
+
+
+def test_a_server_that_hangs_is_down_soon_and_back_at_once(database_url: str) -> None:
+    store = Store(database_url, patience=1.0)
+    store.migrate()
+    with Database(database_url).begin() as connection:
+        hanging = connection.execute(
+            text(
+                "SELECT pid FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        ).scalar_one()
+    everything = (psutil.Process(hanging).ppid(), hanging)
+    for pid in everything:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        with pytest.raises(StoreDown, match=r"does not answer \(no answer within 1"):
+            store.target_plan("stream")
+        assert 0.9 < time.monotonic() - begun < 3
+        # Who has other work to do is not kept from it by every question.
+        begun = time.monotonic()
+        with pytest.raises(StoreDown, match="silent"):
+            store.target_plan("stream")
+        assert time.monotonic() - begun < 0.2
+    finally:
+        for pid in everything:
+            os.kill(pid, signal.SIGCONT)
+    time.sleep(1)
+    assert store.target_plan("stream") is None
+    store.close()
+
+
+def test_without_patience_a_slow_answer_is_waited_for(database_url: str) -> None:
+    with Database(database_url).begin() as connection:
+        connection.execute(text("SELECT pg_sleep(1.5)"))
+    with (
+        pytest.raises(StoreDown),
+        Database(database_url, patience=0.5).begin() as connection,
+    ):
+        connection.execute(text("SELECT pg_sleep(1.5)"))

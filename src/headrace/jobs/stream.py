@@ -41,7 +41,7 @@ from headrace.spark.start import Held, checkpoint, find_start
 from headrace.spark.stream import Inlet, open_rows, run_stream
 from headrace.spark.tables import Lake
 from headrace.spark.tombstones import Tombstones
-from headrace.store import Store
+from headrace.store import SERVICE_SECONDS, Store
 
 log = structlog.get_logger()
 
@@ -86,7 +86,9 @@ def stream(
     log.info("stream starts", generation=start.generation, reason=start.reason)
     plans = KeptPlans(spark, settings.tables_root)
     target = Target(
-        Store(settings.postgres_url.get_secret_value(), settings.namespace),
+        Store(
+            settings.postgres_url.get_secret_value(), settings.namespace, patience=SERVICE_SECONDS
+        ),
         plans,
         plans.get(start.newest.plan) if start.newest else None,
     )

@@ -30,7 +30,7 @@ from headrace.runtime.publication import JOB
 from headrace.runtime.writer import Writer, Writers
 from headrace.settings import Settings
 from headrace.settings.places import project_root
-from headrace.store import Store, StoreDown
+from headrace.store import SERVICE_SECONDS, Store, StoreDown
 from headrace.store.progress import State
 
 log = structlog.get_logger()
@@ -76,7 +76,9 @@ def supervise(
     The work is done in a thread: a Postgres that hangs must not keep us from ending the job.
     """
     supervisor = Supervisor(
-        store=Store(settings.postgres_url.get_secret_value(), settings.namespace),
+        store=Store(
+            settings.postgres_url.get_secret_value(), settings.namespace, patience=SERVICE_SECONDS
+        ),
         writers=Writers(settings.home, patience=(timings or Timings()).patience),
         command=command or launch_command(settings, target),
         timings=timings or Timings(),

@@ -17,7 +17,7 @@ from headrace.metrics import Metrics
 from headrace.serving.app import create_app
 from headrace.serving.definitions import StoredSegments
 from headrace.settings import Settings
-from headrace.store import Store
+from headrace.store import SERVICE_SECONDS, Store
 
 STREAM = "stream"  # whose backfills these are
 
@@ -25,7 +25,9 @@ STREAM = "stream"  # whose backfills these are
 def build_app(settings: Settings) -> FastAPI:
     """The API on the servers that ``settings`` name; connections open with the first request."""
     memberships = CachedMemberships(settings.redis_url.get_secret_value(), settings.namespace)
-    store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
+    store = Store(
+        settings.postgres_url.get_secret_value(), settings.namespace, patience=SERVICE_SECONDS
+    )
     segments = StoredSegments(
         store.active_versions,
         memberships,

@@ -7,6 +7,7 @@ from headrace.store.history import History
 from headrace.store.holds import Hold
 from headrace.store.leases import Lease
 from headrace.store.outcome import Applied, Drafted
+from headrace.store.patience import SERVICE_SECONDS
 from headrace.store.plans import Execution, StoredPlan
 from headrace.store.progress import Kind, Progress
 from headrace.store.receipts import Receipt
@@ -15,6 +16,7 @@ from headrace.store.store import Store
 from headrace.store.versions import Created, StoredVersion
 
 __all__ = [
+    "SERVICE_SECONDS",
     "Applied",
     "Created",
     "Drafted",

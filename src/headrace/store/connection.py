@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from sqlalchemy import URL, Connection, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, ProgrammingError
 
 from headrace.errors import OperatorError
+from headrace.store.patience import Silent, patient
 
 SETTING = "HEADRACE_POSTGRES_URL"
 DEFAULT_SCHEMA = "headrace"
@@ -28,9 +30,15 @@ class StoreDown(OperatorError):
 
 
 class Database:
-    """Transactions on one schema of one Postgres."""
+    """Transactions on one schema of one Postgres.
 
-    def __init__(self, url: str, schema: str = DEFAULT_SCHEMA) -> None:
+    With ``patience`` a server that is there and does not answer for so many seconds is down, and
+    for as long nobody waits for it again: whoever has other work to do goes on with it.
+    """
+
+    def __init__(
+        self, url: str, schema: str = DEFAULT_SCHEMA, *, patience: float | None = None
+    ) -> None:
         if not _SCHEMA.fullmatch(schema):
             raise OperatorError(
                 f"HEADRACE_NAMESPACE: {schema!r} cannot name a Postgres schema "
@@ -39,6 +47,8 @@ class Database:
             )
         self.schema = schema
         self._url = _parsed(url)
+        self._patience = patience
+        self._silent_until = 0.0
         self._engine = create_engine(
             self._url,
             pool_pre_ping=True,  # a restarted server costs a ping, not a failed request
@@ -46,7 +56,7 @@ class Database:
             max_overflow=15,
             pool_timeout=5,
             connect_args={
-                "connect_timeout": 5,
+                "connection_factory": patient(patience),
                 "application_name": "headrace",
                 # Without these a vanished host is noticed after hours.
                 "keepalives_idle": 10,
@@ -59,10 +69,14 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """One transaction: committed at the end, rolled back on any error."""
+        if time.monotonic() < self._silent_until:
+            raise self._down(f"it was silent for {self._patience} s")
         try:
             with self._engine.begin() as connection:
                 yield connection
         except DBAPIError as error:
+            if isinstance(error.orig, Silent) and self._patience is not None:
+                self._silent_until = time.monotonic() + self._patience
             trouble = self._trouble(error)
             if trouble is None:
                 raise
@@ -89,11 +103,14 @@ class Database:
         cut = error.connection_invalidated or (code is None and _is_operational(error))
         if cut or (code or "").startswith("08") or code in _DOWN:
             reason = " ".join(str(error.orig).split()) or "the connection was cut"
-            return StoreDown(
-                f"Postgres at {self} does not answer ({reason}). "
-                f"Start it (`headrace up`) or set {SETTING}."
-            )
+            return self._down(reason)
         return None
+
+    def _down(self, reason: str) -> StoreDown:
+        return StoreDown(
+            f"Postgres at {self} does not answer ({reason}). "
+            f"Start it (`headrace up`) or set {SETTING}."
+        )
 
 
 def _is_operational(error: DBAPIError) -> bool:

@@ -40,11 +40,12 @@ from headrace.store.versions import StoredVersion
 class Store:
     """Rules, plans, targets, leases, progress and audit of one namespace.
 
-    Every method raises StoreDown, an OperatorError, while Postgres does not answer.
+    Every method raises StoreDown, an OperatorError, while Postgres does not answer; with
+    ``patience`` also when it is there and says nothing for so many seconds.
     """
 
-    def __init__(self, url: str, namespace: str = "") -> None:
-        self._database = Database(url, namespace or DEFAULT_SCHEMA)
+    def __init__(self, url: str, namespace: str = "", *, patience: float | None = None) -> None:
+        self._database = Database(url, namespace or DEFAULT_SCHEMA, patience=patience)
 
     def close(self) -> None:
         """Let go of idle connections."""

@@ -19,14 +19,16 @@ from headrace.serving.ingest.sender import Sender
 from headrace.serving.ingest.spool import Spool
 from headrace.serving.process import listen
 from headrace.settings import Settings
-from headrace.store import Store
+from headrace.store import SERVICE_SECONDS, Store
 
 
 def build_ingest_app(settings: Settings) -> FastAPI:
     """The event API on the servers that ``settings`` name."""
     if not settings.kafka_bootstrap:
         raise KafkaDown("")
-    store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
+    store = Store(
+        settings.postgres_url.get_secret_value(), settings.namespace, patience=SERVICE_SECONDS
+    )
     known = Known(store, retention_days=settings.retention.events_days)
     folder = Path(settings.ingest.spool or settings.home / "spool")
     spool = Spool(folder, settings.ingest.spool_mb << 20)
