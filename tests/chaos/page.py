@@ -22,9 +22,10 @@ PAGE = ROOT / "docs" / "reliability.md"
 TRIALS = {
     "storm": """Everything dies. Traffic with repeats, late events, garbage, joins and deletions;
         rules change back and forth; before each kill some of that at random. A kill is SIGKILL to
-        the streaming job, broker, Postgres, Redis, loader, watcher or API, or to the session of
-        the process that first reaches a place in the code: around each commit of a batch, amid
-        publishing, compaction, a backfill, a hand-over. Whatever died is started again. Every few
+        the streaming job, broker, Postgres, Redis, loader, watcher, API or event API, or to the
+        session of the process that first reaches a place in the code: around each commit of a
+        batch, amid publishing, compaction, a backfill, a hand-over. Whatever died is started again.
+        At times Postgres hangs instead, and two batches must pass meanwhile. Every few
         kills all memberships that the API serves are held against the reference evaluator over all
         that was sent, and sent = accepted + repeats + quarantined. All the time a reader asks for
         users who are in a segment that nobody leaves: the answer is yes or 503. At the end

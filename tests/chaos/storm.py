@@ -28,6 +28,7 @@ from typing import Any
 
 from homes import trial_home
 from page import keep
+from psutil import Process
 
 from headrace import embedded
 from headrace.cli.invocation import Invocation
@@ -79,7 +80,9 @@ RULES: dict[str, Sequence[str]] = {
     ),
     "germans": ("{all: [{trait: country, eq: DE}, {segment: spenders}]}",),
 }  # fmt: skip
-PROCESSES = ("stream", "stream", "stream", "kafka", "postgres", "redis", "load", "watch", "serve")
+PROCESSES = (
+    "stream", "stream", "stream", "kafka", "postgres", "redis", "load", "watch", "serve", "ingest",
+)  # fmt: skip
 STREAM_PLACES: tuple[Failpoint, ...] = (
     "before-events", "after-events", "after-identities", "before-profiles", "after-profiles",
     "mid-publish", "after-publish", "mid-compaction",
@@ -258,7 +261,11 @@ class Storm:
 
     def kill(self) -> None:
         """SIGKILL to a process now, or to whichever reaches a place in its code first."""
-        if self.dice.random() < 0.5:
+        fate = self.dice.random()
+        if fate < 0.05:
+            self._hang_postgres()
+            return
+        if fate < 0.5:
             victim = self.dice.choice(PROCESSES)
             was_killed = self._kill(victim)
         else:
@@ -280,6 +287,24 @@ class Storm:
         for record in records:
             os.killpg(os.getpgid(record.pid), signal.SIGKILL)
         return bool(records)
+
+    def _hang_postgres(self) -> None:
+        """Postgres is there and answers nothing: batches go on without it."""
+        postgres = Children(self.home).alive("postgres")
+        assert postgres is not None
+        everything = [postgres.pid, *(one.pid for one in Process(postgres.pid).children())]
+        for pid in everything:
+            os.kill(pid, signal.SIGSTOP)
+        began, before = time.monotonic(), self._newest()
+        while self._newest() < before + 2 and time.monotonic() - began < REACHED_WITHIN:
+            self._traffic()
+            time.sleep(1)
+        for pid in everything:
+            os.kill(pid, signal.SIGCONT)
+        self.actions["hung postgres"] += 1
+        self.recoveries.append(("hung postgres", time.monotonic() - began))
+        if self._newest() < before + 2:
+            self.differences.append("no two batches while Postgres hung")
 
     def _die_at_a_place(self) -> tuple[str, bool]:
         """Let the job or the loader die at a random place; give it what brings it there."""
@@ -496,7 +521,7 @@ def main() -> int:
                     storm.act()
                 storm.kill()
             victim, took = storm.recoveries[-1]
-            print(f"{number}: {victim} was killed, back after {took:.1f} s", flush=True)
+            print(f"{number}: {victim}, back after {took:.1f} s", flush=True)
             if number % asked.proofs_every == 0 and number < asked.kills:
                 storm.prove()
         if asked.postgres_away:
