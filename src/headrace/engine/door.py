@@ -7,6 +7,8 @@ by the `Judge`, who knows all reasons.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import pyarrow.compute as pc
 
 from headrace.engine.fields import DECIMAL_LIMIT, INTEGER_LIMIT, SCALE, Refusal, instant
 from headrace.engine.judge import MAX_BYTES, MAX_DEPTH, MAX_ID, Fact, Judge
+from headrace.engine.mapping import Mapper
 from headrace.engine.state import EVENTS_SCHEMA, Bools, packed
 from headrace.rules.catalog import Catalog, FieldType
 
@@ -29,29 +32,73 @@ _PLAIN: dict[FieldType, object] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Which topics rows may come from: ``ours``, whose rows are events, and those with a mapper.
+
+    Rows of any other belong to no stream. Without ``ours`` (files) every row is an event.
+    """
+
+    ours: str | None = None
+    mappers: Mapping[str, Mapper] = field(default_factory=dict)
+
+
 def admit(
-    raw: pa.Table, *, catalog: Catalog, now: int | None, retention_ms: int | None
+    raw: pa.Table,
+    *,
+    catalog: Catalog,
+    now: int | None,
+    retention_ms: int | None,
+    doors: Doors = Doors(),
 ) -> pa.Table:
     """Judge each row of ``raw`` (value, topic, partition, offset) by itself; see EVENTS_SCHEMA.
 
     Without ``now`` (files) nothing is too far ahead or too old, but for instants before 1970.
     """
     judge = Judge(catalog, now=now, retention_ms=retention_ms)
-    values = raw["value"].to_pylist()
+    events, reasons = _mapped(raw, doors)
+    values = events.to_pylist()
     rows = _Rows(len(values))
     doubtful = _pass(values, judge, catalog, rows)
-    doubtful |= _odd(raw["value"])
+    doubtful |= _odd(events)
     for column in (rows.event_ids, rows.user_ids):
         lengths = pc.utf8_length(pa.array(column, pa.string())).fill_null(1).to_numpy()
         doubtful |= (lengths < 1) | (lengths > MAX_ID)
-    reasons: dict[int, str] = {}
     for row in np.flatnonzero(doubtful).tolist():
+        if row in reasons:
+            rows.clear(row)
+            continue
         try:
             rows.put(row, judge.fact(values[row]))
         except Refusal as refusal:
             reasons[row] = refusal.reason
             rows.clear(row)
-    return rows.table(raw, values, reasons)
+    return rows.table(raw, reasons)
+
+
+def _mapped(raw: pa.Table, doors: Doors) -> tuple[pa.ChunkedArray, dict[int, str]]:
+    """The events of the rows, as bytes; of those that state none, why. Null stands for them."""
+    values = raw["value"]
+    if doors.ours is None or pc.unique(raw["topic"]).to_pylist() in ([], [doors.ours]):
+        return values, {}
+    events: list[bytes | None] = []
+    reasons: dict[int, str] = {}
+    places = (raw[name].to_pylist() for name in ("topic", "partition", "offset"))
+    for row, (value, topic, partition, offset) in enumerate(
+        zip(values.to_pylist(), *places, strict=True)
+    ):
+        if topic == doors.ours:
+            events.append(value)
+            continue
+        try:
+            if topic not in doors.mappers:
+                raise Refusal("no-stream")
+            mapper = doors.mappers[topic]
+            events.append(mapper.mapped(value, partition=partition, offset=offset))
+        except Refusal as refusal:
+            events.append(None)
+            reasons[row] = refusal.reason
+    return pa.chunked_array([pa.array(events, pa.binary())]), reasons
 
 
 class _Rows:
@@ -72,13 +119,13 @@ class _Rows:
         self.event_ids[row] = self.user_ids[row] = self.types[row] = None
         self.ts[row] = self.properties[row] = None
 
-    def table(self, raw: pa.Table, values: list[bytes | None], reasons: dict[int, str]) -> pa.Table:
-        size = len(values)
+    def table(self, raw: pa.Table, reasons: dict[int, str]) -> pa.Table:
+        size = len(self.types)
         why: list[str | None] = [None] * size
         bad: list[bytes | None] = [None] * size
         verdict = np.full(size, "accepted", object)
         for row, reason in reasons.items():
-            why[row], bad[row], verdict[row] = reason, values[row], "rejected"
+            why[row], bad[row], verdict[row] = reason, raw["value"][row].as_py(), "rejected"
         arrays = [
             pa.array(self.event_ids, pa.string()),
             pa.array(self.user_ids, pa.string()),

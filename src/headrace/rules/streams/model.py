@@ -1,0 +1,115 @@
+"""A stream as frozen values: a topic, the form of its messages, and what each becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final, Literal, TypeAlias
+
+from headrace.clock import DAY
+
+PARTITIONS: Final = 4
+RETENTION: Final = 7 * DAY
+
+Format = Literal["headrace", "json", "cloudevents"]
+Begin = Literal["earliest", "latest"]
+Conversion = Literal["text", "number", "boolean", "seconds", "milliseconds"]
+Scalar: TypeAlias = str | Decimal | bool
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """What stands at a path: keys of objects and places of lists, from the message down."""
+
+    path: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """The same for every message."""
+
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A value as another type; what cannot be converted is a reason to reject the message."""
+
+    of: Expression
+    to: Conversion
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What a table says of a value; ``default`` (or nothing) where it says nothing."""
+
+    of: Expression
+    table: Mapping[str, Scalar]
+    default: Scalar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first of several that is there."""
+
+    of: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Texts one after the other; nothing if one is missing."""
+
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lower:
+    """A text in small letters, without spaces around it."""
+
+    of: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A sum or product of numbers, exactly; nothing if one is missing."""
+
+    how: Literal["sum", "product"]
+    of: tuple[Expression, ...]
+
+
+Expression: TypeAlias = At | Constant | Converted | Lookup | First | Joined | Lower | Computed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """What a message becomes: each field of an event by where it is found.
+
+    ``properties`` are laid over the object at ``all_properties``, if that is given.
+    """
+
+    fields: Mapping[str, Expression] = field(default_factory=dict)
+    properties: Mapping[str, Expression] = field(default_factory=dict)
+    all_properties: At | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A source of events: the messages of ``topic``.
+
+    ``types`` are the event types it may carry (any, if none is named). ``enrich`` adds properties
+    to the event once it has the form of ours. A topic that is not there is made with ``partitions``
+    that are kept for ``retention`` ms.
+    """
+
+    id: str
+    topic: str
+    owner: str = ""
+    description: str = ""
+    format: Format = "json"
+    types: tuple[str, ...] = ()
+    begin: Begin = "earliest"
+    partitions: int = PARTITIONS
+    retention: int = RETENTION
+    map: Mapped = field(default_factory=Mapped)
+    enrich: Mapping[str, Expression] = field(default_factory=dict)

@@ -1,0 +1,94 @@
+"""A Stream -> its one document, which reads as the same stream."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any, assert_never
+
+from headrace.rules.durations import format_duration
+from headrace.rules.metadata import API_VERSION
+from headrace.rules.streams.model import (
+    At,
+    Computed,
+    Constant,
+    Converted,
+    Expression,
+    First,
+    Joined,
+    Lookup,
+    Lower,
+    Mapped,
+    Scalar,
+    Stream,
+)
+from headrace.rules.streams.paths import path_text
+
+
+def canonical(stream: Stream) -> str:
+    """The one text of a stream: equal streams give equal bytes."""
+    return json.dumps(document(stream), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def document(stream: Stream) -> dict[str, Any]:
+    """A stream as a JSON value."""
+    about = {"id": stream.id, "owner": stream.owner, "description": stream.description}
+    spec = {
+        "topic": stream.topic,
+        "format": stream.format,
+        "types": list(stream.types),
+        "begin": stream.begin,
+        "partitions": stream.partitions,
+        "retention": format_duration(stream.retention),
+        "map": _map(stream.map),
+        "enrich": {name: _spelled(of) for name, of in stream.enrich.items()},
+    }
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Stream",
+        "metadata": {key: text for key, text in about.items() if text},
+        "spec": {key: value for key, value in spec.items() if value not in ([], {})},
+    }
+
+
+def _map(mapped: Mapped) -> dict[str, Any]:
+    spelled: dict[str, Any] = {name: _spelled(of) for name, of in mapped.fields.items()}
+    if mapped.properties:
+        spelled["properties"] = {name: _spelled(of) for name, of in mapped.properties.items()}
+    if mapped.all_properties is not None:
+        spelled["all_properties"] = path_text(mapped.all_properties)
+    return spelled
+
+
+def _spelled(expression: Expression) -> Any:
+    match expression:
+        case At():
+            return path_text(expression)
+        case Constant(value):
+            is_like_a_path = isinstance(value, str) and value.startswith("$")
+            return {"constant": value} if is_like_a_path else _scalar(value)
+        case Converted(of, to):
+            return {"convert": _spelled(of), "to": to}
+        case Lookup(of, table, default):
+            rows = {name: _scalar(value) for name, value in table.items()}
+            spelled = {"lookup": _spelled(of), "in": rows}
+            return spelled if default is None else {**spelled, "default": _scalar(default)}
+        case First(of):
+            return {"first": [_spelled(part) for part in of]}
+        case Joined(parts):
+            return {"join": [_spelled(part) for part in parts]}
+        case Lower(of):
+            return {"lower": _spelled(of)}
+        case Computed(how, of):
+            return {how: [_spelled(part) for part in of]}
+        case _:
+            assert_never(expression)
+
+
+def _scalar(value: Scalar) -> Any:
+    """A number as JSON writes it, if that is the same number."""
+    if not isinstance(value, Decimal):
+        return value
+    if value == value.to_integral_value() and abs(value) < 1 << 53:
+        return int(value)
+    return float(value)

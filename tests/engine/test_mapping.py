@@ -1,0 +1,204 @@
+"""Messages of others become events of ours: the same events, to the digit, or a reason."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from headrace.engine.door import Doors, admit
+from headrace.engine.fields import Refusal
+from headrace.engine.mapping import Mapper
+from headrace.rules.streams import parse_stream
+from rules.test_doors_agree import LINES, broken
+from strategies import CATALOG
+
+HEAD = "apiVersion: headrace/v1\nkind: Stream\nmetadata: {id: shop}\n"
+SAME = HEAD + (
+    "spec:\n  topic: shop\n  map: {type: $.type, user_id: $.user_id, ts: $.ts,"
+    " event_id: $.event_id, all_properties: $.properties}\n"
+)
+OURS = "events.v1"
+
+
+def mapper(spec: str) -> Mapper:
+    return Mapper(parse_stream(HEAD + "spec:\n  topic: shop\n" + spec))
+
+
+def event(spec: str, message: Any) -> Any:
+    raw = message if isinstance(message, bytes) else orjson.dumps(message)
+    return orjson.loads(mapper(spec).mapped(raw, partition=2, offset=9))
+
+
+def refused(spec: str, message: Any) -> str:
+    with pytest.raises(Refusal) as refusal:
+        event(spec, message)
+    return refusal.value.reason
+
+
+def admitted(values: list[bytes | None], topics: list[str], doors: Doors) -> list[dict[str, Any]]:
+    size = len(values)
+    received = pa.table(
+        {
+            "value": pa.array(values, pa.binary()),
+            "topic": pa.array(topics),
+            "partition": pa.array([0] * size, pa.int32()),
+            "offset": pa.array(range(size), pa.int64()),
+        }
+    )
+    rows = admit(received, catalog=CATALOG, now=None, retention_ms=None, doors=doors)
+    found: list[dict[str, Any]] = rows.to_pylist()
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_message_mapped_to_itself_states_the_same_fact(seed: int) -> None:
+    dice = random.Random(seed)
+    lines: list[bytes | None] = [broken(LINES[0], dice) for _ in range(2_000)]
+    doors = Doors(OURS, {"shop": Mapper(parse_stream(SAME))})
+    direct = admitted(lines, [OURS] * len(lines), doors)
+    mapped = admitted(lines, ["shop"] * len(lines), doors)
+    fields = ("event_id", "user_id", "type", "ts", "properties")
+    accepted = 0
+    for line, one, other in zip(lines, direct, mapped, strict=True):
+        if one["verdict"] == "accepted":
+            accepted += 1
+            assert [one[name] for name in fields] == [other[name] for name in fields], line
+        if other["verdict"] == "rejected":
+            assert one["verdict"] == "rejected" and other["raw"] == line
+    assert accepted > 100
+
+
+def test_everything_an_order_holds_is_found_where_the_map_says() -> None:
+    spec = """
+  map:
+    type: purchase
+    user_id: $.customer.id
+    ts: {convert: $.at, to: seconds}
+    event_id: "$['order no']"
+    properties:
+      amount: {product: ["$.lines[0].price", "$.lines[0].count"]}
+      last: $.lines[-1].sku
+      country: {lower: $.country}
+      region: {lookup: $.country, in: {DE: dach, AT: dach}, default: other}
+      label: {join: [$.country, "-", $.customer.id]}
+      channel: web
+      gift: {convert: $.gift, to: boolean}
+      phone: {first: [$.mobile, $.phone]}
+      absent: $.nowhere
+"""
+    message = (
+        b'{"customer":{"id":17},"at":"1700000000.25","order no":"A-1","country":"DE","gift":"yes",'
+        b'"mobile":null,"phone":"5","lines":[{"price":12345678901.2345,"count":3,"sku":"x"},'
+        b'{"sku":"y"}]}'
+    )
+    assert mapper(spec).mapped(message, partition=2, offset=9).startswith(b"{")
+    found = event(spec, message)
+    assert found == {
+        "type": "purchase",
+        "user_id": "17",
+        "ts": 1_700_000_000_250,
+        "event_id": "A-1",
+        "properties": {
+            "amount": 37037036703.7035,
+            "last": "y",
+            "country": "de",
+            "region": "dach",
+            "label": "DE-17",
+            "channel": "web",
+            "gift": True,
+            "phone": "5",
+        },
+    }
+    assert b'"amount":37037036703.7035' in mapper(spec).mapped(message, partition=2, offset=9)
+
+
+def test_a_message_without_an_id_has_one_made_of_its_place() -> None:
+    spec = "  map: {type: seen, user_id: $.u, ts: $.t}\n"
+    assert event(spec, {"u": "ann", "t": 5})["event_id"] == "shop:2:9"
+
+
+def test_a_cloud_event_needs_no_map() -> None:
+    spec = "  format: cloudevents\n"
+    message = {
+        "specversion": "1.0", "id": "1", "source": "/shop", "type": "purchase", "subject": "ann",
+        "time": "2026-01-01T00:00:00Z", "data": {"amount": 5},
+    }  # fmt: skip
+    assert event(spec, message) == {
+        "type": "purchase", "user_id": "ann", "ts": "2026-01-01T00:00:00Z", "event_id": "1",
+        "properties": {"amount": 5},
+    }  # fmt: skip
+
+
+def test_what_is_added_is_found_in_the_event_not_in_the_message() -> None:
+    spec = """
+  format: headrace
+  enrich:
+    region: {lookup: $.properties.country, in: {DE: dach}}
+    shop: north
+"""
+    message = {"type": "seen", "user_id": "ann", "properties": {"country": "DE"}}
+    assert event(spec, message)["properties"] == {
+        "country": "DE",
+        "region": "dach",
+        "shop": "north",
+    }
+    assert event(spec, {"type": "traits", "traits": {}})["traits"] == {"shop": "north"}
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (b"{", "not-json"),
+        (b"\xff", "invalid-utf8"),
+        (b"[" * 2_000, "too-deep"),
+        (b'{"u":"a","t":5,"x":NaN}', "not-json"),
+        (b'{"u":"\\ud800","t":5}', "not-json"),
+        (b'{"u":"a","t":{"deep":' + b"[" * 300 + b"]" * 300 + b"}}", "too-deep"),
+        (b" " * 300_000, "too-large"),
+    ],
+)
+def test_what_is_no_message_has_its_reason(message: bytes, reason: str) -> None:
+    assert refused("  map: {type: seen, user_id: $.u, ts: $.t}\n", message) == reason
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "reason"),
+    [
+        ("{convert: $.v, to: number}", "12,5", "wrong-type"),
+        ("{convert: $.v, to: number}", [1], "wrong-type"),
+        ("{convert: $.v, to: boolean}", "perhaps", "wrong-type"),
+        ("{convert: $.v, to: seconds}", 10**17, "out-of-range"),
+        ("{sum: [$.v, 1]}", "5", "wrong-type"),
+        ("{convert: $.v, to: text}", {"a": 1}, "wrong-type"),
+    ],
+)
+def test_a_value_that_cannot_be_made_is_a_reason(expression: str, value: Any, reason: str) -> None:
+    spec = f"  map: {{type: seen, user_id: u, ts: 5, properties: {{v: {expression}}}}}\n"
+    assert refused(spec, {"v": value}) == reason
+
+
+def test_numbers_of_hostile_size_are_refused_at_once() -> None:
+    spec = "  map: {type: seen, user_id: u, ts: 5, properties: {v: {product: [$.v, $.v]}}}\n"
+    assert refused(spec, b'{"v":1e999999}') == "out-of-range"
+    assert refused(spec, b'{"v":' + b"9" * 100_000 + b"}") == "out-of-range"
+
+
+def test_only_the_types_of_a_stream_come_through_it() -> None:
+    spec = "  types: [purchase]\n  map: {type: $.t, user_id: u, ts: 5}\n"
+    assert event(spec, {"t": "purchase"})["type"] == "purchase"
+    assert refused(spec, {"t": "login"}) == "no-stream"
+    assert refused(spec, {}) == "no-stream"
+    own = "  types: [purchase]\n  format: headrace\n"
+    assert refused(own, {"type": "login"}) == "no-stream"
+    assert refused(own, [1]) == "no-stream"
+
+
+def test_rows_of_a_topic_that_no_stream_has_are_set_aside() -> None:
+    line = b'{"event_id":"e","user_id":"u","type":"purchase","ts":5,"properties":{}}'
+    rows = admitted([line, line, None], [OURS, "stranger", "stranger"], Doors(OURS))
+    assert [row["reason"] for row in rows] == [None, "no-stream", "no-stream"]
+    assert [row["raw"] for row in rows] == [None, line, None]

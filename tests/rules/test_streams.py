@@ -1,0 +1,112 @@
+"""Streams as people write them: every mistake has its place, and nothing is lost in the keeping."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.clock import DAY
+from headrace.rules.streams import canonical, parse_stream, read_stream
+from headrace.rules.streams.model import (
+    At,
+    Computed,
+    Constant,
+    Converted,
+    Expression,
+    First,
+    Joined,
+    Lookup,
+    Lower,
+    Mapped,
+    Stream,
+)
+
+HEAD = "apiVersion: headrace/v1\nkind: Stream\nmetadata: {id: shop, owner: ann}\nspec:\n"
+MAP = "  map: {type: seen, user_id: $.u, ts: $.t}\n"
+
+texts = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=8)
+names = texts.filter(str.isprintable)
+scalars = st.one_of(
+    names, st.booleans(), st.decimals(-(10**9), 10**9, places=4).map(lambda d: d + Decimal(0))
+).map(lambda value: Decimal(repr(float(value))) if isinstance(value, Decimal) else value)
+paths = st.lists(st.one_of(names, st.integers(-99, 99)), max_size=3).map(lambda p: At(tuple(p)))
+
+
+def _around(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+    several = st.lists(inner, min_size=1, max_size=3).map(tuple)
+    how: Any = st.sampled_from(["sum", "product"])
+    to: Any = st.sampled_from(["text", "number", "boolean", "seconds", "milliseconds"])
+    return st.one_of(
+        st.builds(Converted, inner, to),
+        st.builds(Lookup, inner, st.dictionaries(names, scalars, max_size=3), st.none() | scalars),
+        st.builds(First, several),
+        st.builds(Joined, several),
+        st.builds(Lower, inner),
+        st.builds(Computed, how, several),
+    )
+
+
+expressions = st.recursive(st.one_of(paths, st.builds(Constant, scalars)), _around, max_leaves=5)
+maps = st.builds(
+    Mapped,
+    fields=st.fixed_dictionaries(
+        {"type": expressions, "user_id": expressions, "ts": expressions},
+        optional={"event_id": expressions},
+    ),
+    properties=st.dictionaries(names, expressions, max_size=3),
+    all_properties=st.none() | paths,
+)
+streams = st.builds(
+    Stream,
+    id=st.just("shop"),
+    topic=st.from_regex(r"[a-z]{1,9}", fullmatch=True),
+    owner=names,
+    types=st.lists(names, unique=True, max_size=3).map(lambda found: tuple(sorted(found))),
+    begin=st.sampled_from(["earliest", "latest"]),
+    partitions=st.integers(1, 9),
+    retention=st.integers(1, 40).map(lambda days: days * DAY),
+    map=maps,
+    enrich=st.dictionaries(names, expressions, max_size=3),
+)
+
+
+@given(streams)
+def test_the_text_that_is_kept_reads_as_the_same_stream(stream: Stream) -> None:
+    assert parse_stream(canonical(stream)) == stream
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "code", "said"),
+    [
+        (HEAD + "  topic: a b\n" + MAP, "5:10", "HR111", "no topics named 'a b'"),
+        (HEAD + MAP, "5:3", "HR109", "'topic'"),
+        (HEAD + "  topic: t\n", "5:3", "HR109", "'map'"),
+        (HEAD + "  topic: t\n  map: {type: seen, ts: 5}\n", "6:8", "HR109", "'user_id'"),
+        (HEAD + "  topic: t\n  format: csv\n" + MAP, "6:11", "HR113", "json"),
+        (
+            HEAD + "  topic: t\n  map: {type: '$.a.[0]', user_id: u, ts: 5}\n",
+            "6:15", "HR113", "'.[",
+        ),
+        (
+            HEAD + "  topic: t\n  map: {type: a, user_id: {lokup: $.a}, ts: 5}\n",
+            "6:27", "HR114", "lookup",
+        ),
+        (
+            HEAD + "  topic: t\n  map: {type: a, user_id: {convert: $.a, to: nmber}, ts: 5}\n",
+            "6:46", "HR113", "number",
+        ),
+        (HEAD + "  topic: t\n  format: headrace\n" + MAP, "7:8", "HR114", "no 'map'"),
+        (HEAD + "  topic: t\n  partitions: 0\n" + MAP, "6:15", "HR113", "from 1 to 1000"),
+        (HEAD + "  topic: t\n  retention: long\n" + MAP, "6:14", "HR112", "length of time"),
+        (HEAD + "  tpic: t\n  topic: t\n" + MAP, "5:3", "HR108", "topic"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place(text: str, place: str, code: str, said: str) -> None:
+    problems = read_stream(text, "shop.yaml").problems
+    assert [str(problem.place) for problem in problems] == [f"shop.yaml:{place}"]
+    assert problems[0].code == code
+    assert said in str(problems[0])
