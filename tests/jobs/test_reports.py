@@ -21,9 +21,9 @@ from headrace.store import Progress, Store
 TEXTS = ("{}", '{"is": "new"}', '{"is": "newer"}')
 OLD, NEW, NEWER = (sha256(text.encode()).hexdigest() for text in TEXTS)
 PLANS: Any = {
-    OLD: SimpleNamespace(versions={"kept": 1, "changed": 1, "gone": 4}),
-    NEW: SimpleNamespace(versions={"kept": 1, "changed": 2, "added": 1}),
-    NEWER: SimpleNamespace(versions={"kept": 1, "changed": 3}),
+    OLD: SimpleNamespace(streams=(), versions={"kept": 1, "changed": 1, "gone": 4}),
+    NEW: SimpleNamespace(streams=(), versions={"kept": 1, "changed": 2, "added": 1}),
+    NEWER: SimpleNamespace(streams=(), versions={"kept": 1, "changed": 3}),
 }
 ENDS = {"events.v1": {0: 40, 1: 50}, "control.v1": {0: 7}}
 
@@ -54,6 +54,7 @@ class Stage:
             BackfillRow(self.store, PLANS.__getitem__),
             Receipts(self.store, "key"),
             self.most,
+            PLANS.__getitem__,
         )
 
     def batch(

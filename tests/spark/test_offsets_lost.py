@@ -31,7 +31,7 @@ def purchase(user: str) -> dict[str, object]:
 
 def delete_everything(settings: Settings) -> None:
     topic = in_namespace(settings.namespace, EVENTS)
-    held = held_by_kafka(settings)[topic]
+    held = held_by_kafka(settings, topic)
     ends = [TopicPartition(topic, part, end) for part, (_, end) in held.items()]
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     for done in admin.delete_records(ends).values():

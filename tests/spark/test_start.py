@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from headrace.plan.build import build_plan
+from headrace.plan.model import JobParameters
+from headrace.plan.registry import MemoryRegistry
+from headrace.rules.catalog import Catalog
+from headrace.rules.streams import parse_stream
 from headrace.spark.header import GENERATION, Handover, Header, Preparation
 from headrace.spark.offsets import PlannedBatch, parse_offsets
-from headrace.spark.start import decide_start, reachable
+from headrace.spark.opening import opening, reachable
+from headrace.spark.start import Start, decide_start
 
 AT_7 = {"events.v1": {0: 70, 1: 7}}
 AT_8 = {"events.v1": {0: 80, 1: 8}}
@@ -127,5 +133,58 @@ def test_sparks_offset_log_gives_the_instant_and_the_kafka_offsets_of_every_sour
     ],
 )
 def test_loss_once_accepted_is_passed_over_and_nothing_else(end, held, expected):
-    ends = {} if end is None else {"events.v1": {0: end}}
-    assert reachable(ends, {"events.v1": {0: held}}) == {"events.v1": {0: expected}}
+    assert reachable(end, *held) == expected
+
+
+OURS, CONTROL = "events.v1", "control.v1"
+SHOP = (
+    "apiVersion: headrace/v1\nkind: Stream\nmetadata: {id: shop}\n"
+    "spec: {topic: shop, begin: %s, map: {type: seen, user_id: $.u, ts: $.t}}\n"
+)
+
+
+def plan_with(*streams):
+    return build_plan((), Catalog(), MemoryRegistry(), JobParameters(), map(parse_stream, streams))
+
+
+def opened(start, plan, held, **more):
+    return opening(start, plan, ours=OURS, control=CONTROL, held=held.__getitem__, **more)
+
+
+HELD = {OURS: {0: (2, 9)}, CONTROL: {0: (0, 1)}, "shop": {0: (3, 8), 1: (0, 4)}}
+
+
+def test_what_goes_on_reads_what_it_has_read_whatever_the_plan_says_by_now():
+    newest = Header(5, 0, "", ends={OURS: {0: 7}, CONTROL: {0: 1}}, parked={"shop": {0: 5}})
+    found = opened(Start(0, newest, False, ""), plan_with(SHOP % "latest"), {})
+    assert (found.events, found.starting, found.parked) == ((OURS,), None, {"shop": {0: 5}})
+
+
+@pytest.mark.parametrize(("begin", "at"), [("earliest", {0: 3, 1: 0}), ("latest", {0: 8, 1: 4})])
+def test_a_stream_begins_where_it_says(begin, at):
+    newest = Header(5, 0, "", ends={OURS: {0: 7}, CONTROL: {0: 1}})
+    for start in (Start(1, newest, True, ""), Start(0, None, False, "")):
+        found = opened(start, plan_with(SHOP % begin), HELD)
+        assert found.events == (OURS, "shop") and found.starting["shop"] == at
+        assert found.starting[OURS] == ({0: 7} if start.newest else {0: 2})
+
+
+def test_a_stream_goes_on_where_it_was_left_and_is_left_where_it_was_read():
+    ends = {OURS: {0: 7}, CONTROL: {0: 1}, "shop": {0: 5}}
+    left = opened(Start(1, Header(5, 0, "", ends=ends), True, ""), plan_with(), HELD)
+    assert left.events == (OURS,) and left.parked == {"shop": {0: 5}}
+    newest = Header(6, 0, "", ends={OURS: {0: 8}, CONTROL: {0: 1}}, parked=left.parked)
+    back = opened(Start(2, newest, True, ""), plan_with(SHOP % "latest"), HELD)
+    # A partition that came later is read from its beginning.
+    assert back.starting["shop"] == {0: 5, 1: 0} and back.parked == {}
+    assert back.starting[OURS] == {0: 8}
+
+
+def test_loss_once_accepted_is_of_every_topic():
+    newest = Header(5, 0, "", ends={OURS: {0: 1}, CONTROL: {0: 1}, "shop": {0: 1}})
+    found = opened(Start(1, newest, True, ""), plan_with(SHOP % "earliest"), HELD)
+    assert found.starting == {OURS: {0: 1}, CONTROL: {0: 1}, "shop": {0: 1, 1: 0}}
+    found = opened(
+        Start(1, newest, True, ""), plan_with(SHOP % "earliest"), HELD, accepts_loss=True
+    )
+    assert found.starting == {OURS: {0: 2}, CONTROL: {0: 1}, "shop": {0: 3, 1: 0}}

@@ -37,6 +37,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "quality": ("quality",),
     "dlq": ("dlq",),
     "sources": ("sources",),
+    "streams": ("streams",),
     "lists": ("lists",),
     "serve": ("serve",),
     "demo": ("demo",),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from headrace.cli.parts import Part, State, died, is_young
 from headrace.cli.questions import Heard, Records, Silence
 from headrace.cli.stream_health import published_up_to, stream_part
+from headrace.cli.topic_parts import topic_parts
 from headrace.clock import Instant, parse_instant, round_down
 from headrace.embedded import ServerStatus
 from headrace.embedded.services import ServiceStatus
@@ -19,6 +20,7 @@ def judged(heard: Heard) -> list[Part]:
     return [
         *(_server(row, answer) for row, answer in zip(heard.servers, answers, strict=True)),
         stream_part(heard),
+        *topic_parts(heard),
         _loader(heard),
         _api(heard),
         _ingest(heard),

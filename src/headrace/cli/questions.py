@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from headrace import embedded
@@ -26,7 +26,7 @@ from headrace.kafka.confluent import ConfluentConsumer
 from headrace.messages.topics import EVENTS, in_namespace
 from headrace.runtime import JOB
 from headrace.settings import Settings
-from headrace.store import Progress, Store
+from headrace.store import Progress, Store, StoredStream
 
 T = TypeVar("T")
 KNOCK_SECONDS = 2.0
@@ -52,6 +52,7 @@ class Records:
     launches: tuple[Progress, ...] = ()
     under_way: tuple[Progress, ...] = ()
     broken_off: tuple[Progress, ...] = ()
+    streams: tuple[StoredStream, ...] = ()
     target: str | None = None
     holder: str | None = None
 
@@ -68,8 +69,8 @@ class Cached:
 class Heard:
     """Everything there is to judge by, as of ``now``.
 
-    ``ends`` are the next offsets of ``topic``, where events go; what is older than ``target`` ms
-    is stale.
+    ``ends`` are the next offsets of ``topic``, where events go, ``stream_ends`` those of the topics
+    of streams; what is older than ``target`` ms is stale.
     """
 
     now: Instant
@@ -82,6 +83,7 @@ class Heard:
     cached: Cached | Silence
     ready: Mapping[str, Any] | Silence
     taking: Mapping[str, Any] | Silence
+    stream_ends: Mapping[str, Mapping[int, int]] | Silence = field(default_factory=dict)
 
 
 def ask_everybody(settings: Settings) -> Heard:
@@ -91,6 +93,7 @@ def ask_everybody(settings: Settings) -> Heard:
     questions: Mapping[str, tuple[str, Callable[[Settings], object]]] = {
         "records": ("postgres", _records),
         "ends": ("kafka", _ends),
+        "stream_ends": ("kafka", _stream_ends),
         "cached": ("redis", _cached),
         "ready": ("api", lambda _: _ready(settings.api_host, settings.api_port, "checks")),
         "taking": (
@@ -131,6 +134,7 @@ def _records(settings: Settings) -> Records:
             launches=tuple(store.progress(JOB, limit=LAUNCHES)),
             under_way=tuple(store.under_way()),
             broken_off=tuple(store.broken_off()),
+            streams=tuple(store.streams()),
             target=store.target_hash(JOB),
             holder=store.lease_holder(JOB),
         )
@@ -139,11 +143,23 @@ def _records(settings: Settings) -> Records:
 
 
 def _ends(settings: Settings) -> dict[int, int]:
-    bootstrap = settings.kafka_bootstrap
+    return _ends_of(settings.kafka_bootstrap, in_namespace(settings.namespace, EVENTS))
+
+
+def _stream_ends(settings: Settings) -> dict[str, dict[int, int]]:
+    """The ends of the topics of active streams, as far as Postgres says which they are."""
+    store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
+    try:
+        topics = [one.stream.topic for one in store.streams() if one.state == "active"]
+    finally:
+        store.close()
+    return {topic: _ends_of(settings.kafka_bootstrap, topic) for topic in topics}
+
+
+def _ends_of(bootstrap: str, topic: str) -> dict[int, int]:
     if not any(map(_listens, filter(None, bootstrap.split(",")))):
         # The client would try for as long as it is patient.
         raise KafkaDown(bootstrap)
-    topic = in_namespace(settings.namespace, EVENTS)
     with ConfluentConsumer(bootstrap, topic, "headrace-status") as consumer:
         return {part: bound.end for part, bound in consumer.bounds().items()}
 

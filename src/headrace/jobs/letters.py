@@ -1,7 +1,8 @@
 """Rejected messages: read from the dead-letter topic, and sent again, repaired or as they were.
 
-Sent again, a message has the event id it had, or one made of its place: while the stream remembers
-ids, a repeat does not count, and Postgres remembers for good which messages have been sent again.
+Each goes to the topic it came from. Sent again, a message has the event id it had, or one made of
+its place: while the stream remembers ids, a repeat does not count, and Postgres remembers for good
+which messages have been sent again.
 """
 
 from __future__ import annotations
@@ -97,24 +98,26 @@ def replay(
     """
     done = Replay()
     with ConfluentProducer(settings.kafka_bootstrap) as producer:
-        topic = in_namespace(settings.namespace, EVENTS)
         for some in portions(letters):
             known = store.replayed([letter.dead.place for letter in some])
-            ready = _repaired([one for one in some if one.dead.place not in known], fix, done)
+            fresh = [one for one in some if one.dead.place not in known]
+            ready = _repaired(fresh, fix, done, in_namespace(settings.namespace, EVENTS))
             done.before += len(known)
             done.sent += len(ready)
             if dry_run:
                 continue
-            for _, value in ready:
-                producer.send(topic, value=value, key=_key(value))
+            for letter, value in ready:
+                producer.send(letter.dead.topic, value=value, key=_key(value))
             producer.flush()
             # After the broker has them: who dies in between sends them twice, never not at all.
-            store.note_replayed([place for place, _ in ready])
+            store.note_replayed([letter.dead.place for letter, _ in ready])
     return done
 
 
-def _repaired(letters: Sequence[Letter], fix: Fix | None, done: Replay) -> list[tuple[str, bytes]]:
-    """Place and new value of each letter that can be sent; ``done`` notes the others."""
+def _repaired(
+    letters: Sequence[Letter], fix: Fix | None, done: Replay, ours: str
+) -> list[tuple[Letter, bytes]]:
+    """Each letter that can be sent, and its new value; ``done`` notes the others."""
     ready = []
     for letter in letters:
         try:
@@ -122,7 +125,9 @@ def _repaired(letters: Sequence[Letter], fix: Fix | None, done: Replay) -> list[
         except Unfixable as error:
             done.unfixable[letter.dead.place] = str(error)
             continue
-        ready.append((letter.dead.place, _with_id(value, letter.dead.place)))
+        # What is mapped by a stream has the form of others, and is theirs to give an id to.
+        is_ours = letter.dead.topic == ours
+        ready.append((letter, _with_id(value, letter.dead.place) if is_ours else value))
     return ready
 
 

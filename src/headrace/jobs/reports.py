@@ -12,9 +12,11 @@ from headrace.errors import OperatorError
 from headrace.jobs.backfills import BackfillRow
 from headrace.jobs.outlet import Markers
 from headrace.jobs.removals import Receipts
+from headrace.jobs.stream_counts import Streams
 from headrace.jobs.target import JOB
 from headrace.messages.memberships import heartbeat_marker
 from headrace.metrics import Metrics
+from headrace.plan.model import Plan
 from headrace.spark.course import Report
 from headrace.store import Store
 
@@ -37,9 +39,11 @@ class Reporter:
     backfill: BackfillRow
     receipts: Receipts
     most_events: int
+    plan: Callable[[str], Plan]
     watch: Watch | None = None
     metrics: Metrics = field(default_factory=Metrics)
     _executing: str = field(default="", init=False)
+    _streams: Streams = field(default_factory=Streams, init=False)
     # Up to when everything is published, as far as this life of the job knows.
     _as_of: Instant | None = field(default=None, init=False)
 
@@ -62,6 +66,9 @@ class Reporter:
             "seconds": done.seconds,
             "ends": header.ends,
         }
+        streams = self._streams.follow(done, self.plan(header.plan))
+        if streams:
+            details["streams"] = streams
         log.info("batch", **details)
         self._count(done)
         if has_all:
@@ -80,7 +87,7 @@ class Reporter:
 
     def _is_full(self, done: Report) -> bool:
         """May Kafka hold more? Spark shares the limit among partitions and rounds each down."""
-        partitions = max(map(len, done.header.ends.values()), default=0)
+        partitions = sum(map(len, done.header.ends.values()))
         return done.events + partitions > self.most_events
 
     def _count(self, done: Report) -> None:

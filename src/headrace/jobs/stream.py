@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -33,11 +34,12 @@ from headrace.settings import Settings
 from headrace.settings.keys import tombstone_key
 from headrace.spark.course import Course, Surroundings
 from headrace.spark.offsets import OffsetLog
+from headrace.spark.opening import Held, opening, topics_read
 from headrace.spark.plans import KeptPlans
 from headrace.spark.protocol import run_batch
 from headrace.spark.publish import Outlet
 from headrace.spark.session import Session, open_session
-from headrace.spark.start import Held, checkpoint, find_start
+from headrace.spark.start import Start, checkpoint, find_start
 from headrace.spark.stream import Inlet, open_rows, run_stream
 from headrace.spark.tables import Lake
 from headrace.spark.tombstones import Tombstones
@@ -75,82 +77,129 @@ def stream(
 
     With ``accept_loss`` a new generation passes over what Kafka no longer holds.
     """
-    kafka = {"kafka.bootstrap.servers": settings.kafka_bootstrap, **PROMPT}
-    named = {row: in_namespace(settings.namespace, row) for row in TOPICS_USED}
     lake = Lake(settings.tables_root)
     lake.create(spark)
-    held = held_by_kafka(settings) if accept_loss else None
     key = tombstone_key(settings)
     Tombstones(lake, key).check_key(spark)
-    start = find_start(spark, lake, settings.checkpoint_root, held=held, control=named[CONTROL])
-    log.info("stream starts", generation=start.generation, reason=start.reason)
     plans = KeptPlans(spark, settings.tables_root)
-    target = Target(
-        Store(
-            settings.postgres_url.get_secret_value(), settings.namespace, patience=SERVICE_SECONDS
-        ),
-        plans,
-        plans.get(start.newest.plan) if start.newest else None,
+    store = Store(
+        settings.postgres_url.get_secret_value(), settings.namespace, patience=SERVICE_SECONDS
     )
-    job = target(True).job
-    inlet = Inlet(
-        kafka=kafka,
-        events=named[EVENTS],
-        control=named[CONTROL],
-        max_events_per_batch=job.max_events_per_batch,
-        trigger_ms=job.trigger_ms,
-    )
-    where = checkpoint(settings.checkpoint_root, start.generation)
-    course = Course.after(start)
+    anew = LOSS_ACCEPTED if accept_loss else ""
     with KafkaPythonProducer(settings.kafka_bootstrap) as producer:
-        markers = Markers(producer, named[MEMBERSHIPS], topic(MEMBERSHIPS).partitions)
-        around = Surroundings(
-            lake=lake,
-            log=OffsetLog(where),
-            outlet=Outlet(
-                Memberships(settings.kafka_bootstrap, named[MEMBERSHIPS], named[SEGMENTS]),
-                DeadLetters(settings.kafka_bootstrap, named[DEAD]),
-                markers,
-            ),
-            events_topic=named[EVENTS],
-            control_topic=named[CONTROL],
-            target=target,
-            plan=plans.get,
-            tombstone_key=key,
-            report=Reporter(
-                target.store,
-                markers,
-                BackfillRow(target.store, plans.get),
-                Receipts(target.store, key),
-                job.max_events_per_batch,
-                watch,
-                metrics or Metrics(),
-            ),
+        while not stopping():
+            start = find_start(
+                spark,
+                lake,
+                settings.checkpoint_root,
+                anew=anew,
+                accepts_loss=anew == LOSS_ACCEPTED,
+                control=in_namespace(settings.namespace, CONTROL),
+            )
+            log.info("stream starts", generation=start.generation, reason=start.reason)
+            newest = plans.get(start.newest.plan) if start.newest else None
+            target = Target(store, plans, newest)
+            life = Life(spark, settings, start, target, producer, watch, metrics or Metrics(), key)
+            life.run(stopping, accepts_loss=anew == LOSS_ACCEPTED)
+            anew = OTHER_TOPICS
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One generation, or what is left of it: it ends when told to, or for other topics."""
+
+    spark: Session
+    settings: Settings
+    start: Start
+    target: Target
+    producer: KafkaPythonProducer
+    watch: Watch | None
+    metrics: Metrics
+    tombstone_key: str = field(repr=False)
+
+    def run(self, stopping: Callable[[], bool], *, accepts_loss: bool) -> None:
+        """Run batches until ``stopping``, or until their plan reads topics that this query does
+        not."""
+        settings, plans, ours = self.settings, self.target.plans, self._named(EVENTS)
+        plan = self.target(True)
+        opened = opening(
+            self.start,
+            plans.get(self.start.newest.plan) if self.start.newest else plan,
+            ours=ours,
+            control=self._named(CONTROL),
+            held=lambda topic: held_by_kafka(settings, topic),
+            accepts_loss=accepts_loss,
         )
+        inlet = Inlet(
+            kafka={"kafka.bootstrap.servers": settings.kafka_bootstrap, **PROMPT},
+            opening=opened,
+            max_events_per_batch=plan.job.max_events_per_batch,
+            trigger_ms=plan.job.trigger_ms,
+        )
+        where = checkpoint(settings.checkpoint_root, self.start.generation)
+        course = Course.after(self.start, opened)
+        around = self._surroundings(where, plan.job.max_events_per_batch)
+
+        def ends() -> bool:
+            newest = course.newest
+            return stopping() or (
+                newest is not None
+                and topics_read(plans.get(newest.plan), ours) != tuple(opened.events)
+            )
+
         run_stream(
-            open_rows(spark, inlet, start.starting_offsets),
+            open_rows(self.spark, inlet),
             on_batch=lambda rows, batch_id: run_batch(rows, batch_id, course, around),
             checkpoint=where,
             inlet=inlet,
-            stopping=stopping,
-            tables=lake.root,
+            stopping=ends,
+            tables=around.lake.root,
+        )
+
+    def _named(self, row: str) -> str:
+        return in_namespace(self.settings.namespace, row)
+
+    def _surroundings(self, where: str, most_events: int) -> Surroundings:
+        bootstrap, target = self.settings.kafka_bootstrap, self.target
+        memberships = self._named(MEMBERSHIPS)
+        markers = Markers(self.producer, memberships, topic(MEMBERSHIPS).partitions)
+        return Surroundings(
+            lake=Lake(self.settings.tables_root),
+            log=OffsetLog(where),
+            outlet=Outlet(
+                Memberships(bootstrap, memberships, self._named(SEGMENTS)),
+                DeadLetters(bootstrap, self._named(DEAD)),
+                markers,
+            ),
+            events_topic=self._named(EVENTS),
+            control_topic=self._named(CONTROL),
+            target=target,
+            plan=target.plans.get,
+            tombstone_key=self.tombstone_key,
+            report=Reporter(
+                target.store,
+                markers,
+                BackfillRow(target.store, target.plans.get),
+                Receipts(target.store, self.tombstone_key),
+                most_events,
+                target.plans.get,
+                self.watch,
+                self.metrics,
+            ),
         )
 
 
-def held_by_kafka(settings: Settings) -> Held:
-    """The offsets that Kafka has of the topics the stream reads."""
-    held = {}
-    for name in (in_namespace(settings.namespace, row) for row in (EVENTS, CONTROL)):
-        with ConfluentConsumer(settings.kafka_bootstrap, name, "headrace-held") as consumer:
-            bounds = consumer.bounds()
-        held[name] = {part: (bound.start, bound.end) for part, bound in bounds.items()}
-    return held
+def held_by_kafka(settings: Settings, topic: str) -> Held:
+    """The offsets that Kafka has of a topic the stream reads."""
+    with ConfluentConsumer(settings.kafka_bootstrap, topic, "headrace-held") as consumer:
+        return {part: (bound.start, bound.end) for part, bound in consumer.bounds().items()}
 
 
 # A consumer asks for more while its last answer is read. Between two batches there is none, and
 # each partition's next read would first wait for that request to give up: 500 ms by default.
 PROMPT = {"kafka.fetch.max.wait.ms": "10"}
-TOPICS_USED = (EVENTS, CONTROL, MEMBERSHIPS, SEGMENTS, DEAD)
+LOSS_ACCEPTED = "loss accepted"
+OTHER_TOPICS = "streams have come or gone"
 
 
 def lock_tables(home: Path) -> int:

@@ -13,6 +13,7 @@ from headrace.plan.sharing import Found, Leaf, Node
 from headrace.plan.text import canonical
 from headrace.rules.catalog import Catalog
 from headrace.rules.model import Segment
+from headrace.rules.streams import Stream
 
 SOURCES = (topics.EVENTS, topics.CONTROL)
 OUTPUTS = (topics.MEMBERSHIPS, topics.SEGMENTS, topics.DEAD)
@@ -43,7 +44,11 @@ def batch_plan(versions: Iterable[SegmentVersion], catalog: Catalog, job: JobPar
 
 
 def build_plan(
-    versions: Iterable[SegmentVersion], catalog: Catalog, registry: Registry, job: JobParameters
+    versions: Iterable[SegmentVersion],
+    catalog: Catalog,
+    registry: Registry,
+    job: JobParameters,
+    streams: Iterable[Stream] = (),
 ) -> Plan:
     """Compile ``versions`` so that each base, window and predicate is computed once.
 
@@ -85,6 +90,7 @@ def build_plan(
             )
             for id_, measure, held in layout.stays
         ),
+        streams=tuple(sorted(streams, key=lambda stream: stream.id)),
     )
 
 

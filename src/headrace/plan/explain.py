@@ -38,7 +38,8 @@ def explain(plan: Plan) -> str:
 
 def _summary(plan: Plan) -> Iterator[str]:
     conditions = sum(1 for program in plan.programs for _ in leaves(program.tree))
-    yield f"reads   {', '.join(plan.sources)}"
+    topics = (*plan.sources, *(stream.topic for stream in plan.streams))
+    yield f"reads   {', '.join(topics)}"
     yield f"writes  {', '.join(plan.outputs)}"
     yield (
         f"shares  {_many(len(plan.programs), 'segment')} with {_many(conditions, 'condition')} = "

@@ -18,6 +18,7 @@ from headrace.errors import InternalError
 from headrace.plan import text
 from headrace.rules.catalog import Catalog, FieldType
 from headrace.rules.model import Condition, Function, Operator, PeriodName, Value
+from headrace.rules.streams import Stream, document, parse_stream
 
 FORMAT = "headrace/plan/v1"
 
@@ -211,6 +212,8 @@ class Plan:
     job: JobParameters
     stays: tuple[Stay, ...] = ()
     """Each after those it refers to."""
+    streams: tuple[Stream, ...] = ()
+    """Whose topics are read beside our own, by id."""
 
     def to_json(self) -> str:
         """Canonical text: equal plans give equal bytes."""
@@ -250,9 +253,12 @@ def _parsed(source: str) -> Plan:
 
 
 def _plan_out(plan: Plan) -> dict[str, Any]:
+    # Named only where there are any: the plans of most projects stay what they were.
     stays = {"stays": [_stay_out(stay) for stay in plan.stays]} if plan.stays else {}
+    streams = {"streams": [document(one) for one in plan.streams]} if plan.streams else {}
     return {
         **stays,
+        **streams,
         "format": FORMAT,
         "catalog": text.catalog_out(plan.catalog),
         "event_types": plan.event_types,
@@ -321,6 +327,7 @@ def _plan_in(value: Mapping[str, Any]) -> Plan:
         ),
         job=JobParameters(**value["job"]),
         stays=tuple(_stay_in(part) for part in value.get("stays", ())),
+        streams=tuple(parse_stream(text.canonical(part)) for part in value.get("streams", ())),
     )
 
 

@@ -127,7 +127,9 @@ def _require_tests(rules: Rules) -> None:
 
 
 def _compiled(applied: Applied, edition: Edition, job: JobParameters) -> Plan:
-    return build_plan(streamed(applied.active), applied.catalog, edition.registry, job)
+    return build_plan(
+        streamed(applied.active), applied.catalog, edition.registry, job, edition.streams()
+    )
 
 
 def _moved(before: Plan | None, plan: Plan) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from headrace.clock import Instant
@@ -14,6 +14,7 @@ from headrace.spark.handover import Backfill
 from headrace.spark.header import Correction, Header
 from headrace.spark.identities import Known
 from headrace.spark.offsets import OffsetLog, TopicOffsets
+from headrace.spark.opening import Opening
 from headrace.spark.publish import Counts, Outlet
 from headrace.spark.rewrites import Rewrites
 from headrace.spark.start import Start
@@ -36,6 +37,8 @@ class Report:
     is_behind: bool = False
     # The newest round of removal that has ended.
     erased: Erased | None = None
+    # Where topics of streams are read: see `count_topics`.
+    by_topic: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class Course:
     # That upkeep asks for.
     rewrites: Rewrites = field(default_factory=Rewrites)
     ends: TopicOffsets = field(default_factory=dict)
+    # Where topics of streams that are not read will be read on.
+    parked: TopicOffsets = field(default_factory=dict)
     # The now of the batch that last committed its state.
     folded_at: Instant = 0
     # What the generation before this one may not have published.
@@ -90,9 +95,14 @@ class Course:
         return self.replay is not None and self.replay.n == n
 
     @staticmethod
-    def after(start: Start) -> Course:
-        """The course that continues from where ``start`` found the tables."""
-        ends = start.starting_offsets or (start.newest.ends if start.newest else {})
+    def after(start: Start, opened: Opening | None = None) -> Course:
+        """The course that continues from where ``start`` found the tables.
+
+        A new generation begins where its query was ``opened``.
+        """
+        ends = start.newest.ends if start.newest else {}
+        if opened is not None and opened.starting is not None:
+            ends = opened.starting
         # Always from the same bucket on, a job that is often started again would never reach some.
         bucket = start.newest.n if start.newest else 0
         return Course(
@@ -100,6 +110,7 @@ class Course:
             start.newest,
             start.newest,
             ends=ends,
+            parked=opened.parked if opened is not None else {},
             bucket=bucket,
             folded_at=start.newest.now if start.newest else 0,
             unfinished=start.unfinished,

@@ -47,7 +47,8 @@ class Correction:
 class Header:
     """One batch: its number, its instant, its plan and the Kafka offsets it ends at.
 
-    Joins and deletions of the batches after ``linked_before``, up to ``linked``, are carried out
+    Topics of streams that are not read at the time are read on from ``parked`` one day. Joins and
+    deletions of the batches after ``linked_before``, up to ``linked``, are carried out
     in this one.
     """
 
@@ -61,6 +62,7 @@ class Header:
     linked_before: int = -1
     linked: int = -1
     correcting: Correction | None = None
+    parked: TopicOffsets = field(default_factory=dict)
 
     @property
     def generation(self) -> int:
@@ -83,7 +85,12 @@ class Header:
         handover, preparing = fields.pop("handover"), fields.pop("preparing")
         correcting = fields.pop("correcting", None)  # headers of earlier releases have none
         return Header(
-            **{**fields, "starts": _offsets(fields["starts"]), "ends": _offsets(fields["ends"])},
+            **{
+                **fields,
+                "starts": _offsets(fields["starts"]),
+                "ends": _offsets(fields["ends"]),
+                "parked": _offsets(fields.get("parked", {})),
+            },
             handover=Handover(**handover) if handover else None,
             preparing=Preparation(**preparing) if preparing else None,
             correcting=Correction(**correcting) if correcting else None,

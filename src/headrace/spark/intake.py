@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from headrace.engine.door import admit
+from headrace.engine.door import Doors, admit
 from headrace.rules.catalog import Catalog
 from headrace.spark.commits import append
 from headrace.spark.header import Header
@@ -39,7 +39,14 @@ def parsed(
 
 
 def append_events(
-    values: DataFrame, *, lake: Lake, header: Header, catalog: Catalog, retention_ms: int, size: int
+    values: DataFrame,
+    *,
+    lake: Lake,
+    header: Header,
+    catalog: Catalog,
+    retention_ms: int,
+    doors: Doors,
+    size: int,
 ) -> None:
     """Append all rows of one batch to ``events`` under its header."""
     day = datetime.fromtimestamp(header.now / 1000, UTC).date()
@@ -52,6 +59,7 @@ def append_events(
                 catalog=catalog,
                 now=header.now,
                 retention_ms=retention_ms,
+                doors=doors,
             )
             size = len(rows)
             yield from (

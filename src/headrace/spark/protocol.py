@@ -10,13 +10,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import replace
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.clock import HOUR
+from headrace.engine.door import Doors
 from headrace.engine.families import Regrouping
+from headrace.engine.mapping import Mapper
 from headrace.failpoints import reach
 from headrace.messages.memberships import activation_marker
 from headrace.plan.diff import bridge, diff
@@ -32,7 +35,13 @@ from headrace.spark.header import GENERATION, Handover, Header, Preparation
 from headrace.spark.identities import Known, arrived_links, carry_out, no_links
 from headrace.spark.intake import append_events
 from headrace.spark.offsets import PlannedBatch
-from headrace.spark.publish import Counts, count_batch, publish, publish_forgotten
+from headrace.spark.publish import (
+    Counts,
+    count_batch,
+    count_topics,
+    publish,
+    publish_forgotten,
+)
 from headrace.spark.session import bind_transaction
 from headrace.spark.tables import Lake
 from headrace.spark.upkeep import APPENDED, compact_bucket, merge_small_files, vacuum_tables
@@ -57,7 +66,7 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
     clock = _Laps()
     header = _header(n, planned, course, around, spark)
     plan = executed_plan(header, around)
-    size = _arrived(header, around.events_topic)
+    size = _arrived(header, around.control_topic)
     bind_transaction(spark, n)
     clock.lap("plan")
     parsed = _parse(rows, size, header, plan, course, around)
@@ -67,7 +76,7 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
     regrouped = _carry_out_links(spark, header, parsed, course, around)
     reach("after-identities")
     clock.lap("identities")
-    counts = Counts()
+    counts, by_topic = Counts(), dict[str, Counter[str]]()
     asked = header.handover is not None or header.correcting is not None
     # A table's log forgets: now and then it is told where the stream stands, also in quiet times.
     asked = asked or header.now - course.folded_at >= TELL_MS
@@ -76,6 +85,8 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
         clock.lap("fold")
         course.folded_at = header.now
         counts = _counted(spark, lake, parsed, folded, course.replays(n))
+        if parsed is not None and header.ends.keys() - {around.events_topic, around.control_topic}:
+            by_topic = count_topics(spark, lake, parsed)
         clock.lap("count")
         publish(spark, lake, counts, around.outlet, parsed, folded)
         if header.handover is not None:
@@ -107,6 +118,7 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
             built,
             behind,
             course.rounds.ended,
+            by_topic,
         )
     )
 
@@ -160,7 +172,12 @@ def _header(
     before = course.newest
     now = max(before.now if before else 0, planned.at)
     header = Header(
-        n=n, now=now, plan=before.plan if before else "", starts=course.ends, ends=planned.ends
+        n=n,
+        now=now,
+        plan=before.plan if before else "",
+        starts=course.ends,
+        ends=planned.ends,
+        parked=course.parked,
     )
     told = header.ends.get(around.control_topic) != header.starts.get(around.control_topic)
     header = _with_plan(header, before, told, course, around, spark)
@@ -220,10 +237,26 @@ def _with_plan(
     return replace(header, preparing=preparing)
 
 
-def _arrived(header: Header, topic: str) -> int:
-    """How many Kafka rows of ``topic`` the batch holds, by its offsets."""
-    starts = header.starts.get(topic, {})
-    return sum(end - starts.get(number, 0) for number, end in header.ends.get(topic, {}).items())
+def _arrived(header: Header, control: str) -> int:
+    """How many Kafka rows of events the batch holds, by its offsets."""
+    return sum(
+        end - header.starts.get(topic, {}).get(number, 0)
+        for topic, ends in header.ends.items()
+        for number, end in ends.items()
+        if topic != control
+    )
+
+
+def _doors(header: Header, plan: Plan, around: Surroundings) -> Doors:
+    """Which topics this batch's rows may be of.
+
+    What was read of a stream that the plan has ended is still mapped as it was.
+    """
+    streams = {stream.topic: stream for stream in plan.streams}
+    if header.handover is not None and header.handover.replaces is not None:
+        for stream in around.plan(header.handover.replaces).streams:
+            streams.setdefault(stream.topic, stream)
+    return Doors(around.events_topic, {topic: Mapper(of) for topic, of in streams.items()})
 
 
 def _committed(
@@ -251,11 +284,12 @@ def _parse(
     if commit is None:
         reach("before-events")
         append_events(
-            rows.where(F.col("topic") == around.events_topic),
+            rows.where(F.col("topic") != around.control_topic),  # the heartbeat has none
             lake=around.lake,
             header=header,
             catalog=plan.catalog,
             retention_ms=plan.job.retention_ms,
+            doors=_doors(header, plan, around),
             size=size,
         )
         reach("after-events")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -91,6 +92,16 @@ def count_batch(spark: SparkSession, lake: Lake, parsed: Commit | None, folded: 
         messages=row["messages"],
         next_due=row["next_due"],
     )
+
+
+def count_topics(spark: SparkSession, lake: Lake, parsed: Commit) -> dict[str, Counter[str]]:
+    """How many rows of each topic were accepted, as "", or rejected, by their reason."""
+    counted: dict[str, Counter[str]] = {}
+    for verdict in ("accepted", "rejected"):
+        rows = parsed.read(spark, lake, "events", verdict=verdict)
+        for row in rows.groupBy("topic", "reason").count().collect():
+            counted.setdefault(row["topic"], Counter())[row["reason"] or ""] += row["count"]
+    return counted
 
 
 def publish(

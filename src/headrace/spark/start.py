@@ -6,9 +6,7 @@ generation begins at the end of the newest ``profiles`` header.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -26,17 +24,17 @@ from headrace.spark.tables import Lake
 # Upkeep's commits to a small table since the last batch before a death are fewer: a month's.
 COMMITS_SINCE = 64
 
-# topic -> partition -> (the first offset Kafka still holds, the next it will give)
-Held: TypeAlias = Mapping[str, Mapping[int, tuple[int, int]]]
-
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How this run begins: its generation, its newest batch and, if new, where to read from."""
+    """How this run begins: its generation, its newest batch, and whether it is a new one.
+
+    A new one reads on where ``newest`` has ended; the others where their checkpoint says.
+    """
 
     generation: int
     newest: Header | None
-    starting_offsets: TopicOffsets | None
+    is_new: bool
     reason: str
     # A new one: what the one before has committed last, and may not have published.
     unfinished: Header | None = None
@@ -121,18 +119,19 @@ def find_start(
     lake: Lake,
     checkpoint_root: str,
     *,
-    held: Held | None = None,
+    anew: str = "",
+    accepts_loss: bool = False,
     control: str = "",
     clock: Clock = system_clock,
 ) -> Start:
     """Compare headers with the newest checkpoint; on a mismatch prepare a new generation.
 
     A new generation deletes the rows of ``events``, and of what was made of its joins and
-    deletions, that no ``profiles`` commit covers: they will be read from Kafka again. Given
-    ``held``, there is always a new one, which passes over what Kafka has lost.
+    deletions, that no ``profiles`` commit covers: they will be read from Kafka again. With a
+    reason ``anew`` there always is a new one.
 
-    Raises OperatorError when the log of ``profiles`` no longer says which batch was its last; given
-    ``held``, it is taken to be that of ``events``, and a recompute finds whose state it is not.
+    Raises OperatorError when the log of ``profiles`` no longer says which batch was its last; who
+    ``accepts_loss`` takes it to be that of ``events``, and a recompute finds whose state it is not.
     """
     parsed, folded = newest_header(spark, lake, "events"), newest_header(spark, lake, "profiles")
     # A batch without events may have carried out joins and deletions, and died before its state.
@@ -158,15 +157,17 @@ def find_start(
     )
     if belongs and _is_behind(log.first_beat(spark), last, replay, clock()):
         belongs, reason = False, "the clock is behind the last batch"
-    if belongs and held is None:
-        return Start(generation, newest, None, reason)
+    if anew:
+        belongs, reason = False, anew
+    if belongs:
+        return Start(generation, newest, False, reason)
     following = generation + 1
     while OffsetLog(checkpoint(checkpoint_root, following)).last_planned(spark) is not None:
         following += 1
     base = folded
     if folded is None and newest is not None and _was_folded(spark, lake, newest):
         # To begin as if there had been no batch would delete all events.
-        if held is None:
+        if not accepts_loss:
             raise OperatorError(
                 f"the log of {lake.path('profiles')} no longer says which batch was its last; "
                 "docs/runbooks/profiles-without-header.md says what to do",
@@ -176,10 +177,7 @@ def find_start(
     covered = base.n if base else -1
     for name in ("events", "identities", "tombstones"):
         lake.delta(plain_session(spark), name).delete(F.col("n") > covered)
-    ends = base.ends if base else {}
-    if held is not None:
-        return Start(following, base, reachable(ends, held), "loss accepted", folded)
-    return Start(following, base, ends, reason, folded)
+    return Start(following, base, True, reason, folded)
 
 
 def _was_folded(spark: SparkSession, lake: Lake, newest: Header) -> bool:
@@ -199,24 +197,6 @@ def _is_behind(
     if replay.id != last.id:  # planned already: its end, not the clock's, comes next
         return replay.beats < last.beats
     return first_beat is not None and (now - first_beat) // SECOND < last.beats
-
-
-def reachable(ends: TopicOffsets, held: Held) -> TopicOffsets:
-    """Where reading can go on: at ``ends`` where Kafka still has them, else at the first it has.
-
-    An end beyond what Kafka will give next is one of a topic that was made again.
-    """
-
-    def resume(end: int | None, first: int, following: int) -> int:
-        return end if end is not None and first <= end <= following else first
-
-    return {
-        name: {
-            part: resume(ends.get(name, {}).get(part), *bounds)
-            for part, bounds in partitions.items()
-        }
-        for name, partitions in held.items()
-    }
 
 
 def checkpoint(root: str, generation: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.errors import StreamingQueryException
@@ -12,7 +12,7 @@ from pyspark.sql.streaming.readwriter import DataStreamReader
 
 from headrace.errors import OperatorError
 from headrace.spark.disks import disk_full
-from headrace.spark.offsets import TopicOffsets
+from headrace.spark.opening import Opening
 
 ROW = "cast(null as binary) as value, cast(null as string) as topic, 0 as partition, 0L as offset"
 # How Spark names offsets that Kafka no longer has.
@@ -24,22 +24,21 @@ class Inlet:
     """What the stream reads."""
 
     kafka: Mapping[str, str]
-    events: str
-    control: str
+    opening: Opening
     max_events_per_batch: int
     trigger_ms: int
 
 
-def open_rows(spark: SparkSession, inlet: Inlet, starting: TopicOffsets | None) -> DataFrame:
-    """Events, control messages and one heartbeat row a second, as one stream.
+def open_rows(spark: SparkSession, inlet: Inlet) -> DataFrame:
+    """Events of all topics, control messages and one heartbeat row a second, as one stream.
 
     All three are there from the first release on: a source added to an old checkpoint is
     refused, and a stream of silent sources makes no batch, so nobody would leave by time.
     """
-    events = _topic(spark, inlet, inlet.events, starting).option(
+    events = _topics(spark, inlet, inlet.opening.events).option(
         "maxOffsetsPerTrigger", str(inlet.max_events_per_batch)
     )
-    control = _topic(spark, inlet, inlet.control, starting)
+    control = _topics(spark, inlet, (inlet.opening.control,))
     columns = ("value", "topic", "partition", "offset")
     heartbeat = (
         spark.readStream.format("rate").option("rowsPerSecond", "1").option("numPartitions", "1")
@@ -52,15 +51,17 @@ def open_rows(spark: SparkSession, inlet: Inlet, starting: TopicOffsets | None) 
     )
 
 
-def _topic(
-    spark: SparkSession, inlet: Inlet, topic: str, starting: TopicOffsets | None
-) -> DataStreamReader:
-    at = (starting or {}).get(topic)
-    offsets = "earliest" if at is None else json.dumps({topic: {str(p): o for p, o in at.items()}})
+def _topics(spark: SparkSession, inlet: Inlet, topics: Sequence[str]) -> DataStreamReader:
+    starting = inlet.opening.starting
+    offsets = "earliest"
+    if starting is not None:
+        offsets = json.dumps(
+            {topic: {str(part): at for part, at in starting[topic].items()} for topic in topics}
+        )
     return (
         spark.readStream.format("kafka")
         .options(**inlet.kafka)
-        .option("subscribe", topic)
+        .option("subscribe", ",".join(topics))
         .option("startingOffsets", offsets)
         .option("failOnDataLoss", "true")
     )
@@ -102,7 +103,8 @@ def run_stream(
             return
         if any(sign in text for sign in LOST_OFFSETS):
             raise OperatorError(
-                f"{inlet.events}: Kafka no longer holds the offsets that {checkpoint} needs; "
+                f"{', '.join(inlet.opening.events)}: Kafka no longer holds the offsets that "
+                f"{checkpoint} needs; "
                 "docs/runbooks/offsets-lost.md says what to do",
                 code="HR910",
             ) from failure

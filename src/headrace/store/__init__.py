@@ -13,6 +13,7 @@ from headrace.store.progress import Kind, Progress
 from headrace.store.receipts import Receipt
 from headrace.store.sources import Source
 from headrace.store.store import Store
+from headrace.store.streams import StoredStream
 from headrace.store.versions import Created, StoredVersion
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Store",
     "StoreDown",
     "StoredPlan",
+    "StoredStream",
     "StoredVersion",
     "Verdict",
 ]

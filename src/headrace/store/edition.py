@@ -14,14 +14,16 @@ from headrace.rules.checks import RETENTION, check
 from headrace.rules.model import Segment
 from headrace.rules.references import segment_references
 from headrace.rules.source import Places, Rules
+from headrace.rules.streams import Stream
 from headrace.rules.yaml import canonical
-from headrace.store import audit, catalogs, plans, versions
+from headrace.store import audit, catalogs, plans, streams, versions
 from headrace.store.audit import Entry
 from headrace.store.entries import catalog_entries, version_entries, with_reason
 from headrace.store.history import History, history_of
 from headrace.store.outcome import Applied, Drafted
 from headrace.store.plans import StoredPlan
 from headrace.store.registry import PostgresRegistry
+from headrace.store.streams import StreamState
 from headrace.store.versions import Created, StoredVersion
 
 RENUMBERED = "the text stayed; what it refers to, or the catalog, changed its meaning"
@@ -181,6 +183,40 @@ class Edition:
                 "no catalog is in force: `headrace apply RULES` first", code="HR933"
             )
         return catalog
+
+    def streams(self) -> tuple[Stream, ...]:
+        """The active streams."""
+        return tuple(one.stream for one in streams.every(self._connection) if one.state == "active")
+
+    def add_stream(self, stream: Stream, *, author: str, reason: str) -> int:
+        """Keep a version of a stream, to be activated; the number it has, or had before."""
+        number, entry = streams.add(self._connection, stream, author=author, reason=reason)
+        self._record(author, reason, [entry])
+        return number
+
+    def move_stream(
+        self,
+        id: str,
+        state: StreamState,
+        *,
+        version: int | None = None,
+        author: str,
+        reason: str,
+        retention: int = RETENTION,
+    ) -> Applied:
+        """Activate, pause or retire a stream; the rules stay as they are."""
+        entry = streams.move(self._connection, id, state, version=version)
+        self._record(author, reason, [entry])
+        active = versions.active(self._connection)
+        return Applied(
+            catalog=catalogs.latest(self._connection) or Catalog(),
+            catalog_changed=False,
+            created=(),
+            unchanged=tuple(one.segment_id for one in active),
+            retired=(),
+            active=tuple(SegmentVersion(one.segment, one.version) for one in active),
+            warnings=(),
+        )
 
     def target(self, job: str) -> StoredPlan | None:
         """The plan ``job`` should run so far."""

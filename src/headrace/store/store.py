@@ -20,6 +20,7 @@ from headrace.store import (
     receipts,
     replays,
     sources,
+    streams,
     versions,
 )
 from headrace.store.audit import Verdict
@@ -34,6 +35,7 @@ from headrace.store.progress import Kind, Progress, State
 from headrace.store.receipts import Receipt
 from headrace.store.registry import PostgresRegistry
 from headrace.store.sources import Source
+from headrace.store.streams import StoredStream
 from headrace.store.versions import StoredVersion
 
 
@@ -288,6 +290,11 @@ class Store:
         with self._database.begin() as connection:
             migrate.migrate(connection, self._database.schema)
             return sources.revoke(connection, name, by=by)
+
+    def streams(self) -> list[StoredStream]:
+        """All streams, by id."""
+        with self._database.begin() as connection:
+            return streams.every(connection)
 
     def sources(self) -> list[Source]:
         """All sources there are and were, by name."""

@@ -150,6 +150,27 @@ replays = Table(
     Column("at", _Time, nullable=False, server_default=func.now()),
 )
 
+stream_versions = Table(
+    "stream_versions",
+    metadata,
+    Column("stream_id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", _Time, nullable=False, server_default=func.now()),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    # The one that is active, or was, or would be.
+    Column("version", Integer, nullable=False),
+    Column("since", _Time, nullable=False, server_default=func.now()),
+)
+
 sources = Table(
     "sources",
     metadata,

@@ -1,0 +1,222 @@
+"""``headrace streams``: topics of others, read as events of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from headrace.cli.event_files import FIRST_LINES, opened
+from headrace.cli.invocation import Invocation, Output, invoked
+from headrace.cli.published import Author, Format, Reason, logged_in, opened_store, problems_told
+from headrace.clock import format_instant, system_clock
+from headrace.errors import OperatorError, Problem, RuleError
+from headrace.jobs.stream_trial import Trial, newest_messages, tried
+from headrace.rules.catalog import Catalog
+from headrace.rules.folder import read_file
+from headrace.rules.source import did_you_mean
+from headrace.rules.streams import Stream, document, parse_stream
+from headrace.runtime import JOB, streams
+from headrace.store import StoredStream
+
+File = Annotated[Path, typer.Argument(help="A document of kind Stream: docs/streams.md.")]
+Id = Annotated[str, typer.Argument(metavar="STREAM", help="Its id.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="Topics of others, read as events.", no_args_is_help=True)
+    group.command("try")(try_out)
+    group.command()(add)
+    group.command()(activate)
+    group.command()(pause)
+    group.command()(retire)
+    group.command("list")(list_streams)
+    group.command()(show)
+    app.add_typer(group, name="streams")
+
+
+def try_out(
+    context: typer.Context,
+    file: File,
+    sample: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Messages, one a line; - is standard input.")
+    ] = None,
+    newest: Annotated[
+        int, typer.Option(help="Without a sample: so many messages of the topic.", min=1)
+    ] = 100,
+    output: Format = Output.TABLE,
+) -> None:
+    """Say what would become of messages. Nothing is sent or kept.
+
+    Exit code 1 when some would be rejected.
+    """
+    run = invoked(context)
+    stream = _read(file)
+    with opened_store(run) as store:
+        catalog = store.catalog() or Catalog()
+    if sample is not None:
+        with opened(sample) as lines:
+            messages = [line.rstrip(b"\r\n") for line in lines if line.strip()]
+    else:
+        messages = list(newest_messages(run.settings, stream.topic, newest))
+    trial = tried(stream, messages, catalog=catalog, now=system_clock(), settings=run.settings)
+    _print_trial(run, trial, output)
+    if trial.rejected:
+        raise typer.Exit(1)
+
+
+def add(
+    context: typer.Context,
+    file: File,
+    activated: Annotated[
+        bool, typer.Option("--activate", help="Read it from now on, too.")
+    ] = False,
+    author: Author = "",
+    reason: Reason = "",
+) -> None:
+    """Keep a version of a stream; nothing reads it before it is activated."""
+    run = invoked(context)
+    stream, by = _read(file), author or logged_in()
+    with opened_store(run) as store:
+        number = streams.add_stream(store, run.settings, stream, author=by, reason=reason)
+        run.err.print(f"{stream.id}: version {number} is kept")
+    if activated:
+        activate(context, stream.id, number, author, reason)
+
+
+def activate(
+    context: typer.Context,
+    stream: Id,
+    version: Annotated[int | None, typer.Option(help="Default: the newest.")] = None,
+    author: Author = "",
+    reason: Reason = "",
+) -> None:
+    """Read a stream, in its newest version; one that was paused goes on where it was left."""
+    run = invoked(context)
+    with opened_store(run) as store, problems_told():
+        done = streams.activate_stream(
+            store, run.settings, stream, version=version, author=author or logged_in(),
+            reason=reason,
+        )  # fmt: skip
+    topic = next(one.topic for one in done.plan.streams if one.id == stream)
+    run.err.print(f"{stream} is active: {topic} is read within seconds")
+
+
+def pause(context: typer.Context, stream: Id, author: Author = "", reason: Reason = "") -> None:
+    """Read a stream no further for now."""
+    run = invoked(context)
+    with opened_store(run) as store, problems_told():
+        streams.pause_stream(
+            store, run.settings, stream, author=author or logged_in(), reason=reason
+        )
+    run.err.print(f"{stream} is paused: what its topic holds is kept for as long as the topic does")
+
+
+def retire(context: typer.Context, stream: Id, author: Author = "", reason: Reason = "") -> None:
+    """Read a stream no more. Its events stay, and so does its topic."""
+    run = invoked(context)
+    with opened_store(run) as store, problems_told():
+        streams.retire_stream(
+            store, run.settings, stream, author=author or logged_in(), reason=reason
+        )
+    run.err.print(f"{stream} is retired")
+
+
+def list_streams(context: typer.Context, output: Format = Output.TABLE) -> None:
+    """All streams, and how each is."""
+    run = invoked(context)
+    with opened_store(run) as store:
+        found = store.streams()
+        launch = next(iter(store.live_progress(JOB)), None)
+    told = launch.details.get("streams", {}) if launch is not None else {}
+    rows = [_as_json(one) | _as_told(one, told.get(one.id, {})) for one in found]
+    if output is Output.JSON:
+        run.print_json(rows)
+        return
+    columns = (
+        "stream", "state", "version", "topic", "accepted", "rejected", "last event", "reasons",
+        "owner",
+    )  # fmt: skip
+    run.print_table(columns, [[_cell(row[name]) for name in columns] for row in rows])
+
+
+def show(context: typer.Context, stream: Id, output: Format = Output.TABLE) -> None:
+    """The document of a stream, as it is kept."""
+    run = invoked(context)
+    with opened_store(run) as store:
+        known = {one.id: one for one in store.streams()}
+    if stream not in known:
+        hint = did_you_mean(stream, known) or f"there are: {', '.join(known) or 'none'}"
+        raise OperatorError(f"no stream {stream!r} ({hint})", code="HR947")
+    found = known[stream]
+    if output is Output.JSON:
+        run.print_json({**_as_json(found), "document": document(found.stream)})
+        return
+    run.err.print(f"{found.id} version {found.version}, {found.state} since {_cell(found.since)}")
+    text = orjson.dumps(document(found.stream), option=orjson.OPT_INDENT_2).decode()
+    run.out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _read(file: Path) -> Stream:
+    with problems_told():
+        problems: list[Problem] = []
+        text = read_file(file, problems)
+        if text is None:
+            raise RuleError(problems)
+        return parse_stream(text, str(file))
+
+
+def _as_json(stored: StoredStream) -> dict[str, Any]:
+    stream = stored.stream
+    return {
+        "stream": stored.id,
+        "state": stored.state,
+        "version": stored.version,
+        "newest": stored.newest,
+        "topic": stream.topic,
+        "format": stream.format,
+        "types": list(stream.types),
+        "owner": stream.owner,
+        "since": stored.since,
+    }
+
+
+def _as_told(stored: StoredStream, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the streaming job tells of a stream since it was started."""
+    last = told.get("last_at")
+    state = "failing" if stored.state == "active" and told.get("failing") else stored.state
+    return {
+        "state": state,
+        "accepted": told.get("accepted", 0),
+        "rejected": told.get("rejected", 0),
+        "last event": format_instant(last) if last else None,
+        "reasons": told.get("reasons", {}),
+        "failing": told.get("failing", ""),
+    }
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count:,} {reason}" for reason, count in value.items()) or "-"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value or "-")
+
+
+def _print_trial(run: Invocation, trial: Trial, output: Output) -> None:
+    if output is Output.JSON:
+        run.print_json(
+            {"accepted": trial.accepted, "events": trial.events, "rejected": trial.rejected}
+        )
+        return
+    for event in trial.events:
+        run.out.print(orjson.dumps(event).decode(), markup=False, highlight=False, soft_wrap=True)
+    for reason, numbers in trial.rejected.items():
+        shown = ", ".join(map(str, numbers[:FIRST_LINES]))
+        more = f" and {len(numbers) - FIRST_LINES:,} more" if len(numbers) > FIRST_LINES else ""
+        run.err.print(f"{len(numbers):,} rejected: {reason} (messages {shown}{more})")
+    run.err.print(f"{trial.accepted:,} would be accepted")

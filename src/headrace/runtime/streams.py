@@ -1,0 +1,74 @@
+"""Streams come and go: kept in Postgres, their topics on the broker, read by the streaming job."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from headrace.errors import OperatorError
+from headrace.messages.topics import TOPICS, Topic
+from headrace.rules.streams import Stream
+from headrace.runtime.publication import Publication, carry_out
+from headrace.settings import Settings
+from headrace.store import Edition, Store
+
+
+def add_stream(
+    store: Store, settings: Settings, stream: Stream, *, author: str, reason: str
+) -> int:
+    """Keep a version of ``stream``, to be activated; its number.
+
+    Raises OperatorError for a topic of our own.
+    """
+    if stream.topic in {row.named(settings.namespace) for row in TOPICS}:
+        raise OperatorError(
+            f"{stream.topic!r} is a topic of Headrace itself: events in our own form go to it "
+            "without a stream",
+            code="HR949",
+        )
+    with store.publishing() as edition:
+        return edition.add_stream(stream, author=author, reason=reason)
+
+
+def activate_stream(
+    store: Store, settings: Settings, id: str, *, version: int | None, author: str, reason: str
+) -> Publication:
+    """Let the streaming job read a stream, whose topic is made if it is not there."""
+    change = partial(
+        Edition.move_stream, id=id, state="active", version=version, author=author, reason=reason
+    )
+    # Tried first: no topic is made for a stream that cannot be activated.
+    wanted = carry_out(store, settings, change, author=author, dry_run=True).plan.streams
+    _make_topic(settings, next(stream for stream in wanted if stream.id == id))
+    return carry_out(store, settings, change, author=author)
+
+
+def pause_stream(
+    store: Store, settings: Settings, id: str, *, author: str, reason: str
+) -> Publication:
+    """Read a stream no further; activated again, it goes on where it was left."""
+    change = partial(Edition.move_stream, id=id, state="paused", author=author, reason=reason)
+    return carry_out(store, settings, change, author=author)
+
+
+def retire_stream(
+    store: Store, settings: Settings, id: str, *, author: str, reason: str
+) -> Publication:
+    """Read a stream no more. What it has brought stays, and so does its topic."""
+    change = partial(Edition.move_stream, id=id, state="retired", author=author, reason=reason)
+    return carry_out(store, settings, change, author=author)
+
+
+def _make_topic(settings: Settings, stream: Stream) -> None:
+    # Slow to import, and the supervisor, which shares this package, never speaks to Kafka.
+    from headrace.kafka.kafka_python import KafkaPythonAdmin
+
+    wanted = Topic(
+        name=stream.topic,
+        partitions=stream.partitions,
+        retention_ms=stream.retention,
+        compacted=False,
+        key="",
+        description=stream.description,
+    )
+    with KafkaPythonAdmin(settings.kafka_bootstrap) as admin:
+        admin.create_topics("", (wanted,))

@@ -1,0 +1,151 @@
+"""Streams: immutable versions of their documents, and the state of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from headrace.errors import OperatorError
+from headrace.rules.source import did_you_mean
+from headrace.rules.streams import Stream, canonical, parse_stream
+from headrace.store.audit import Entry
+from headrace.store.tables import stream_versions, streams
+
+StreamState = Literal["draft", "active", "paused", "retired"]
+# From which states one can come.
+BEFORE: Final[Mapping[StreamState, tuple[StreamState, ...]]] = {
+    "active": ("draft", "active", "paused"),
+    "paused": ("active",),
+    "retired": ("draft", "active", "paused"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredStream:
+    """A stream, and the version of it that is in force, or was, or would be."""
+
+    id: str
+    state: StreamState
+    version: int
+    text: str
+    newest: int
+    author: str
+    since: datetime
+
+    @property
+    def stream(self) -> Stream:
+        """What the text means."""
+        return parse_stream(self.text, f"postgres:{self.id}@{self.version}")
+
+
+def every(connection: Connection) -> list[StoredStream]:
+    """All streams by id, each with the version in force."""
+    newest = (
+        select(stream_versions.c.stream_id, func.max(stream_versions.c.version).label("newest"))
+        .group_by(stream_versions.c.stream_id)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(
+            streams.c.id,
+            streams.c.state,
+            streams.c.version,
+            stream_versions.c.text,
+            newest.c.newest,
+            stream_versions.c.author,
+            streams.c.since,
+        )
+        .join(
+            stream_versions,
+            (stream_versions.c.stream_id == streams.c.id)
+            & (stream_versions.c.version == streams.c.version),
+        )
+        .join(newest, newest.c.stream_id == streams.c.id)
+        .order_by(streams.c.id)
+    )
+    return [StoredStream(**row) for row in rows.mappings()]
+
+
+def add(connection: Connection, stream: Stream, *, author: str, reason: str) -> tuple[int, Entry]:
+    """Keep a new version of ``stream``; its number. Needs the schema's lock.
+
+    Of a stream that is not active it is the one to be activated next.
+    """
+    text = canonical(stream)
+    last = connection.execute(
+        select(stream_versions.c.version, stream_versions.c.text)
+        .where(stream_versions.c.stream_id == stream.id)
+        .order_by(stream_versions.c.version.desc())
+        .limit(1)
+    ).one_or_none()
+    entry = Entry(action="stream.add", subject=stream.id, after={"text": text})
+    if last is not None and last.text == text:
+        return last.version, entry
+    number = 1 if last is None else last.version + 1
+    row = {"stream_id": stream.id, "version": number, "text": text}
+    connection.execute(insert(stream_versions).values(**row, author=author, reason=reason))
+    if last is None:
+        connection.execute(insert(streams).values(id=stream.id, state="draft", version=number))
+    else:
+        # What is retired comes back as a draft; what runs is changed by activating it anew.
+        connection.execute(
+            update(streams)
+            .where(streams.c.id == stream.id, streams.c.state.in_(("draft", "retired")))
+            .values(state="draft", version=number, since=func.now())
+        )
+    return number, entry
+
+
+def move(
+    connection: Connection, id: str, state: StreamState, *, version: int | None = None
+) -> Entry:
+    """Bring a stream into ``state``, active in its newest version if none is named.
+
+    OperatorError where it cannot be, and for one that is not there. Needs the schema's lock.
+    """
+    known = {stream.id: stream for stream in every(connection)}
+    found = known.get(id)
+    if found is None:
+        hint = did_you_mean(id, known) or f"there are: {', '.join(known) or 'none'}"
+        raise OperatorError(f"no stream {id!r} ({hint})", code="HR947")
+    if found.state not in BEFORE[state]:
+        raise OperatorError(f"the stream {id!r} is {found.state}: not {state} next", code="HR948")
+    number = found.version
+    if state == "active":
+        number = version or found.newest
+        if not 1 <= number <= found.newest:
+            raise OperatorError(
+                f"{id!r} has the versions 1 to {found.newest}, not {number}", code="HR947"
+            )
+        _require_own_topic(connection, id, number, known)
+    connection.execute(
+        update(streams)
+        .where(streams.c.id == id)
+        .values(state=state, version=number, since=func.now())
+    )
+    return Entry(
+        action=f"stream.{state}",
+        subject=id,
+        before={"state": found.state, "version": found.version},
+        after={"state": state, "version": number},
+    )
+
+
+def _require_own_topic(
+    connection: Connection, id: str, number: int, known: Mapping[str, StoredStream]
+) -> None:
+    text = connection.execute(
+        select(stream_versions.c.text).where(
+            stream_versions.c.stream_id == id, stream_versions.c.version == number
+        )
+    ).scalar_one()
+    topic = parse_stream(text).topic
+    for other in known.values():
+        if other.id != id and other.state == "active" and other.stream.topic == topic:
+            raise OperatorError(
+                f"the topic {topic!r} is read as the stream {other.id!r} already", code="HR949"
+            )

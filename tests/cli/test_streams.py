@@ -1,0 +1,147 @@
+"""``headrace streams``, on a real Postgres and Kafka."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headrace.cli import main
+from headrace.kafka.confluent import ConfluentConsumer, ConfluentProducer
+from headrace.kafka.kafka_python import KafkaPythonAdmin
+from headrace.messages.topics import Topic
+from headrace.settings import Settings
+from headrace.store import Store
+
+Run = Callable[..., tuple[int, str, str]]
+ORDERS = """
+apiVersion: headrace/v1
+kind: Stream
+metadata: {id: %s, owner: shop}
+spec:
+  topic: %s
+  partitions: 2
+  map: {type: purchase, user_id: $.customer, ts: $.at, event_id: $.number, \
+properties: {amount: $.total}}
+"""
+
+
+@pytest.fixture
+def headrace(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Run:
+    monkeypatch.setenv("HEADRACE_POSTGRES_URL", settings.postgres_url.get_secret_value())
+    monkeypatch.setenv("HEADRACE_KAFKA_BOOTSTRAP", settings.kafka_bootstrap)
+    monkeypatch.setenv("HEADRACE_NAMESPACE", settings.namespace)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = main(["streams", *words])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def store(settings: Settings) -> Store:
+    opened = Store(settings.postgres_url.get_secret_value(), settings.namespace)
+    opened.migrate()
+    return opened
+
+
+def written(folder: Path, id: str, topic: str) -> str:
+    file = folder / f"{id}.yaml"
+    file.write_text(ORDERS % (id, topic))
+    return str(file)
+
+
+def test_story_of_a_stream(headrace: Run, store: Store, settings: Settings, tmp_path: Path) -> None:
+    topic = f"{settings.namespace}shop.orders"
+    file = written(tmp_path, "orders", topic)
+    assert "version 1 is kept" in headrace("add", file)[2]
+    assert "version 1 is kept" in headrace("add", file)[2], "the same text is the same version"
+    (draft,) = store.streams()
+    assert (draft.state, draft.version, draft.stream.topic) == ("draft", 1, topic)
+
+    code, _, said = headrace("pause", "orders")
+    assert code == 1 and "is draft" in said and "[HR948]" in said
+    assert headrace("activate", "orders")[0] == 0
+    with ConfluentConsumer(settings.kafka_bootstrap, topic, "test") as consumer:
+        assert len(consumer.bounds()) == 2, "its topic was made"
+    other = written(tmp_path, "more_orders", topic)
+    code, _, said = headrace("add", other, "--activate")
+    assert code == 1 and "read as the stream 'orders' already" in said
+    assert [one.state for one in store.streams()] == ["draft", "active"]
+
+    Path(file).write_text(Path(file).read_text().replace("$.total", "$.price"))
+    assert "version 2 is kept" in headrace("add", file)[2]
+    assert {one.id: one.version for one in store.streams()} == {"orders": 1, "more_orders": 1}
+    assert headrace("activate", "orders", "--version", "3")[0] == 1
+    assert headrace("activate", "orders")[0] == 0
+    shown = json.loads(headrace("show", "orders", "--output", "json")[1])
+    assert (shown["version"], shown["state"]) == (2, "active")
+    assert shown["document"]["spec"]["map"]["properties"] == {"amount": "$.price"}
+
+    assert headrace("pause", "orders")[0] == 0
+    assert headrace("retire", "orders")[0] == 0
+    code, _, said = headrace("activate", "orders")
+    assert code == 1 and "is retired" in said
+    rows = json.loads(headrace("list", "--output", "json")[1])
+    assert [(row["stream"], row["state"]) for row in rows] == [
+        ("more_orders", "draft"),
+        ("orders", "retired"),
+    ]
+    assert "orders" in headrace("list")[1]
+    code, _, said = headrace("pause", "order")
+    assert code == 1 and "did you mean 'orders'?" in said
+    assert store.verify_audit().broken_at is None
+
+
+def test_messages_are_tried_and_nothing_is_kept(
+    headrace: Run, store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    topic = f"{settings.namespace}shop.orders"
+    file = written(tmp_path, "orders", topic)
+    good = {"customer": 7, "at": "2026-05-01T09:00:00Z", "number": 1, "total": 19.99}
+    sample = tmp_path / "sample.jsonl"
+    sample.write_text(f"{json.dumps(good)}\nnonsense\n\n{json.dumps({**good, 'at': 'today'})}\n")
+    code, told, said = headrace("try", file, "--sample", str(sample))
+    assert code == 1 and "1 would be accepted" in said
+    assert "1 rejected: not-json (messages 2)" in said and "1 rejected: bad-ts" in said
+    assert json.loads(told) == {
+        "type": "purchase", "user_id": "7", "ts": "2026-05-01T09:00:00Z", "event_id": "1",
+        "properties": {"amount": 19.99},
+    }  # fmt: skip
+    assert store.streams() == []
+
+    with KafkaPythonAdmin(settings.kafka_bootstrap) as admin:
+        made = Topic(
+            name=topic, partitions=2, retention_ms=1 << 40, compacted=False, key="", description=""
+        )
+        admin.create_topics("", (made,))
+    with ConfluentProducer(settings.kafka_bootstrap) as producer:
+        for number in range(30):
+            line = json.dumps({**good, "number": number}).encode()
+            producer.send(topic, value=line, partition=number % 2)
+        producer.flush()
+    code, told, _ = headrace("try", file, "--newest", "10", "--output", "json")
+    assert code == 0 and json.loads(told)["accepted"] == 10
+
+
+def test_a_broken_document_is_told_with_its_place(headrace: Run, tmp_path: Path) -> None:
+    file = tmp_path / "orders.yaml"
+    file.write_text((ORDERS % ("orders", "shop")).replace("user_id:", "user:"))
+    code, _, said = headrace("add", str(file))
+    assert code == 1 and "orders.yaml:8:25" in said and "did you mean 'user_id'?" in said
+    code, _, said = headrace("add", str(tmp_path / "nowhere.yaml"))
+    assert code == 1 and "[HR100]" in said
+
+
+def test_our_own_topics_are_no_streams(
+    headrace: Run, store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    file = written(tmp_path, "ours", f"{settings.namespace}memberships.v1")
+    code, _, said = headrace("add", file)
+    assert code == 1 and "a topic of Headrace itself" in said
