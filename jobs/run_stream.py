@@ -14,6 +14,11 @@ parser.add_argument(
     action="store_true",
     help="go on at the first offsets Kafka still has: docs/runbooks/offsets-lost.md",
 )
+parser.add_argument(
+    "--in-reserve",
+    action="store_true",
+    help="get warm, and go on in its place when the job that writes the tables is gone",
+)
 parser.add_argument("--metrics-port", type=int, help="serve Prometheus metrics on this port")
 arguments = parser.parse_args()
 
@@ -21,6 +26,7 @@ run_process(
     lambda: run(
         load_settings(arguments.target, flags={"home": arguments.home}),
         accept_loss=arguments.accept_loss,
+        in_reserve=arguments.in_reserve,
         metrics_port=arguments.metrics_port,
     )
 )

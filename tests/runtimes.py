@@ -29,6 +29,7 @@ QUICK = Timings(
     renew=0.4,
     away=0.2,
     patience=1.0,
+    reserve=0.3,
     backoff=Backoff(first=0.1, most=0.6, healthy_after=30.0, quick_limit=3),
 )
 FAKE = Path(__file__).parent / "runtime" / "fake_submit.py"
@@ -66,11 +67,12 @@ class Stage:
         with self.store.publishing() as edition:
             edition.aim("stream", plan, author="test")
 
-    def watch(self) -> subprocess.Popen[bytes]:
+    def watch(self, *more: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [
                 *(sys.executable, __file__, str(self.home), self.url),
                 *(str(self.folder / "diary"), str(self.folder / "behaviour")),
+                *more,
             ],
             stdout=(self.folder / "watchers.log").open("ab"),
             stderr=subprocess.STDOUT,
@@ -94,6 +96,14 @@ class Stage:
             )
         )
         return next(row for row in self.launches() if row.state == "running")
+
+    def waiting(self) -> Progress:
+        """Wait for a driver in reserve."""
+        self.until(lambda: bool(self.reserves()) and "reserve" in self.words()[-1:])
+        return self.reserves()[0]
+
+    def reserves(self) -> list[Progress]:
+        return self.store.live_progress("stream", kind="reserve")
 
     def driver(self) -> int:
         """The pid of the newest driver."""
@@ -134,11 +144,11 @@ def staged(folder: Path, url: str) -> Iterator[Stage]:
 
 
 if __name__ == "__main__":
-    home, url, diary, behaviour = sys.argv[1:]
+    home, url, diary, behaviour, *more = sys.argv[1:]
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     supervise(
-        Settings(home=home, postgres_url=url),
+        Settings(home=home, postgres_url=url, stream={"reserve": "reserve" in more}),
         stop,
         command=command(Path(diary), Path(behaviour)),
         timings=QUICK,

@@ -1,10 +1,13 @@
 """The whole system under a seeded storm: traffic, rule changes, and anything dying at any time.
 
     python tests/chaos/storm.py --kills 100 --seed 7
+    python tests/chaos/storm.py --reserve --kills 20 --seed 7
 
 Every few kills the storm pauses, and what the API serves is held against the plain reference
 evaluator over all that was sent. A reader asks the API all the time: who was in a segment that
 nobody leaves must never be said not to be. Ends with 1 when anything differs.
+
+With --reserve a second streaming job waits, warm, and only the first is killed, again and again.
 """
 
 from __future__ import annotations
@@ -55,6 +58,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CATALOG = (ROOT / "rules" / "catalog.yaml").read_text()
 FOREVER = "has_bought"
 PATIENCE = 240.0
+WARM_AFTER = 45.0  # seconds after its start, its first ones not counted
 REACHED_WITHIN = 90.0
 
 # Each list holds the texts that a segment goes back and forth between.
@@ -149,6 +153,7 @@ class Storm:
     users: int
     rate: int
     stack: ExitStack
+    reserve: bool = False
     dice: random.Random = field(init=False)
     settings: Settings = field(init=False)
     journal: Journal = field(init=False)
@@ -166,7 +171,10 @@ class Storm:
         """Start everything on an empty home and send the shop's history."""
         self.dice = random.Random(self.seed)
         self.failpoints.mkdir(parents=True)
-        os.environ[VARIABLE] = str(self.failpoints)
+        if self.reserve:
+            os.environ["HEADRACE_STREAM__RESERVE"] = "true"
+        else:  # one in reserve would reach every place itself, on tables of its own
+            os.environ[VARIABLE] = str(self.failpoints)
         self.journal = self.stack.enter_context(Journal(self.home))
         self.shop = Shop(seed=self.seed, users=self.users, start=system_clock())
         self.serve_all()
@@ -261,6 +269,9 @@ class Storm:
 
     def kill(self) -> None:
         """SIGKILL to a process now, or to whichever reaches a place in its code first."""
+        if self.reserve:
+            self._fail_over()
+            return
         fate = self.dice.random()
         if fate < 0.05:
             self._hang_postgres()
@@ -279,14 +290,34 @@ class Storm:
 
     def _kill(self, name: str) -> bool:
         children = Children(self.home)
-        if name == "stream":
-            names = [one for one in children.names() if one.startswith("stream-")]
-        else:
-            names = [name]
+        streams = self._streams()[: 1 if self.reserve else None]
+        names = streams if name == "stream" else [name]
         records = [record for one in names if (record := children.alive(one)) is not None]
         for record in records:
             os.killpg(os.getpgid(record.pid), signal.SIGKILL)
         return bool(records)
+
+    def _fail_over(self) -> None:
+        """SIGKILL to the streaming job when another has been in reserve for a while."""
+        deadline = time.monotonic() + PATIENCE
+        warm_for, warm = self.dice.uniform(WARM_AFTER, 2 * WARM_AFTER), None
+        while warm is None or time.monotonic() - warm < warm_for:
+            if time.monotonic() > deadline:
+                raise OperatorError("none is in reserve")
+            self._traffic()
+            time.sleep(1)
+            waits = len(self._streams()) == 2
+            warm = (warm or time.monotonic()) if waits else None
+        self._kill("stream")
+        self.actions["killed stream"] += 1
+        self._recover(self._newest(), "stream", time.monotonic())
+
+    def _streams(self) -> list[str]:
+        """The streaming jobs that run, oldest first: the one that writes, and one in reserve."""
+        children = Children(self.home)
+        names = (name for name in children.names() if name.startswith("stream-"))
+        alive = [name for name in names if children.alive(name) is not None]
+        return sorted(alive, key=lambda name: int(name.removeprefix("stream-")))
 
     def _hang_postgres(self) -> None:
         """Postgres is there and answers nothing: batches go on without it."""
@@ -500,6 +531,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=0, help="kill nobody any more after them")
     parser.add_argument("--actions-between", type=int, default=8, help="beside each kill")
     parser.add_argument("--proofs-every", type=int, default=5, help="kills")
+    parser.add_argument("--reserve", action="store_true", help="kill the first of two jobs")
     parser.add_argument("--postgres-away", type=float, default=0, help="seconds, after the kills")
     parser.add_argument("--users", type=int, default=400)
     parser.add_argument("--rate", type=int, default=60, help="events of an action, about")
@@ -507,11 +539,11 @@ def main() -> int:
     asked = parser.parse_args()
     print(
         f"replay: python tests/chaos/storm.py --kills {asked.kills} --seed {asked.seed}"
-        f" --postgres-away {asked.postgres_away:g}"
+        f" --postgres-away {asked.postgres_away:g}{' --reserve' if asked.reserve else ''}"
     )
     began = time.monotonic()
     with trial_home("storm") as (home, stack):
-        storm = Storm(home, asked.seed, asked.users, asked.rate, stack)
+        storm = Storm(home, asked.seed, asked.users, asked.rate, stack, asked.reserve)
         storm.open()
         for number in range(1, asked.kills + 1):
             if 0 < asked.minutes * 60 < time.monotonic() - began:
@@ -532,7 +564,7 @@ def main() -> int:
         for line in (*storm.differences[:50], *storm.reader.wrong[:50]):
             print(line)
         print(json.dumps(report, indent=2))
-    keep("storm", report)
+    keep("failovers" if asked.reserve else "storm", report)
     return 1 if report["differences"] else 0
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Stands in for spark-submit: a launcher with the driver as its child, as the real one has.
 
-Usage: fake_submit.py DIARY BEHAVIOUR. Each driver writes a line to DIARY when it starts and ends,
-and whether another driver was at work.
+Usage: fake_submit.py DIARY BEHAVIOUR [--in-reserve]. Each driver writes a line to DIARY when it
+starts and ends, and whether another driver was at work.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ def note(text: str) -> None:
 
 if os.environ.get("FAKE_ROLE") == "driver":
     lock = os.open(diary.with_suffix(".lock"), os.O_CREAT | os.O_RDWR)
+    in_reserve = "--in-reserve" in sys.argv
+    if in_reserve:
+        note("reserve")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if in_reserve else fcntl.LOCK_NB))
     except OSError:
         note("TWO-WRITERS")
     if behaviour == "crash":

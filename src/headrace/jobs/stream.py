@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import structlog
 
-from headrace.errors import OperatorError
 from headrace.jobs.backfills import BackfillRow
 from headrace.jobs.outlet import DeadLetters, Markers, Memberships
 from headrace.jobs.removals import Receipts
 from headrace.jobs.reports import Reporter, Watch
+from headrace.jobs.table_lock import TableLock
 from headrace.jobs.target import Target
 from headrace.kafka.confluent import ConfluentConsumer
 from headrace.kafka.kafka_python import KafkaPythonProducer
@@ -33,6 +30,7 @@ from headrace.metrics import Metrics
 from headrace.settings import Settings
 from headrace.settings.keys import tombstone_key
 from headrace.spark.course import Course, Surroundings
+from headrace.spark.first_minute import keep_warm
 from headrace.spark.offsets import OffsetLog
 from headrace.spark.opening import Held, opening, topics_read
 from headrace.spark.plans import KeptPlans
@@ -48,20 +46,36 @@ from headrace.store import SERVICE_SECONDS, Store
 log = structlog.get_logger()
 
 
-def run(settings: Settings, *, accept_loss: bool = False, metrics_port: int | None = None) -> None:
-    """Run the streaming job until SIGTERM or SIGINT; returns after a batch, never inside one."""
+def run(
+    settings: Settings,
+    *,
+    accept_loss: bool = False,
+    in_reserve: bool = False,
+    metrics_port: int | None = None,
+) -> None:
+    """Run the streaming job until SIGTERM or SIGINT; returns after a batch, never inside one.
+
+    ``in_reserve`` it gets warm, waits until the job that writes the tables is gone, however it
+    ended, and goes on in its place.
+    """
     stopping = threading.Event()
-    lock = lock_tables(settings.home)
+    lock = TableLock(settings.home)
+    if not in_reserve:
+        lock.require()
     spark = open_session("headrace-stream")
     # After Spark, which has put its own handlers in place by now.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    metrics = Metrics()
-    if metrics_port is not None:
-        metrics.serve(metrics_port)
-    stream(spark, settings, stopping=stopping.is_set, accept_loss=accept_loss, metrics=metrics)
+    if in_reserve:
+        log.info("waits in reserve")
+        keep_warm(spark, lambda: stopping.is_set() or lock.is_held())
+    if lock.is_held():
+        metrics = Metrics()
+        if metrics_port is not None:
+            metrics.serve(metrics_port)
+        stream(spark, settings, stopping=stopping.is_set, accept_loss=accept_loss, metrics=metrics)
     spark.stop()
-    os.close(lock)
+    lock.release()
 
 
 def stream(
@@ -200,19 +214,3 @@ def held_by_kafka(settings: Settings, topic: str) -> Held:
 PROMPT = {"kafka.fetch.max.wait.ms": "10"}
 LOSS_ACCEPTED = "loss accepted"
 OTHER_TOPICS = "streams have come or gone"
-
-
-def lock_tables(home: Path) -> int:
-    """Hold the lock that says: this process is the one writer of the tables under ``home``.
-
-    Raises OperatorError when another process holds it. The lock goes with the process.
-    """
-    home.mkdir(parents=True, exist_ok=True)
-    file = os.open(home / "stream.lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise OperatorError(
-            f"another streaming job writes the tables under {home}", code="HR913"
-        ) from error
-    return file

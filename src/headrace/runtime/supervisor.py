@@ -5,6 +5,9 @@ meet: whoever gets the lease first finds and ends, or goes on with, what earlier
 same home have left; if the lease was taken from another machine, it first waits as long as that
 machine needs to notice. While Postgres is away the job streams on: nobody else can get the lease
 either.
+
+A second one may wait in reserve, warm: it writes nothing, and goes on at once when the first is
+gone, since the kernel then gives it the lock on the tables.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from headrace.runtime.writer import Writer, Writers
 from headrace.settings import Settings
 from headrace.settings.places import project_root
 from headrace.store import SERVICE_SECONDS, Store, StoreDown
-from headrace.store.progress import State
+from headrace.store.progress import Kind, State
 
 log = structlog.get_logger()
 
@@ -47,6 +50,8 @@ class Timings:
     away: float = 2.0
     # For the job to end its batch.
     patience: float = 15.0
+    # One in reserve is launched when the job has run so long, so as not to slow its start.
+    reserve: float = 45.0
     backoff: Backoff = field(default_factory=Backoff)
 
     @property
@@ -82,6 +87,7 @@ def supervise(
         writers=Writers(settings.home, patience=(timings or Timings()).patience),
         command=command or launch_command(settings, target),
         timings=timings or Timings(),
+        with_reserve=settings.stream.reserve,
     )
     if metrics_port is not None:
         supervisor.metrics.serve(metrics_port)
@@ -106,11 +112,14 @@ class Supervisor:
     holder: str = field(
         default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
     )
+    with_reserve: bool = False
     writer: Writer | None = None
+    reserve: Writer | None = None
     backoff: Backoff = field(init=False)
     leased: bool = False
     renewed_at: float = float("-inf")
     not_before: float = float("-inf")
+    no_reserve_before: float = float("-inf")
     settled: bool = False
     untold: deque[Callable[[], None]] = field(default_factory=deque)
     ending: threading.Lock = field(default_factory=threading.Lock)
@@ -152,7 +161,21 @@ class Supervisor:
         if self.writer is None and time.monotonic() >= self.not_before:
             plan = self.store.target_hash(JOB)
             if plan is not None:
-                self.launch(plan)
+                self.writer = self.launch(plan, "launch")
+                self.no_reserve_before = time.monotonic() + self.timings.reserve
+        self.keep_reserve()
+
+    def keep_reserve(self) -> None:
+        """Launch one in reserve, where one is wanted, and another when it is gone."""
+        reserve = self.reserve
+        if reserve is not None and not reserve.is_alive:
+            self.end_reserve("failed")
+            self.no_reserve_before = time.monotonic() + self.timings.reserve
+        if not self.with_reserve or self.reserve is not None or self.writer is None:
+            return
+        if time.monotonic() >= self.no_reserve_before:
+            plan = self.store.target_hash(JOB)
+            self.reserve = self.launch(plan, "reserve", "--in-reserve")
 
     def keep_lease(self) -> None:
         """Take or renew the lease; without it no child of ours may run."""
@@ -177,32 +200,43 @@ class Supervisor:
         """Deal with what earlier runtimes of this home left: go on with one, end the rest."""
         left = self.writers.found()
         alive = [writer for writer in left if writer.is_alive]
-        chosen = alive[-1] if alive else None
-        for writer in left:
+        launches = self.store.live_progress(JOB)
+        reserves = self.store.live_progress(JOB, kind="reserve")
+        named = {row.id for row in launches}
+        # One in reserve that is alone has taken over, or is about to.
+        running = [writer for writer in alive if writer.launch in named] or alive
+        chosen = running[-1] if running else None
+        # Those in reserve first, for they would go on in the place of any that is ended.
+        for writer in sorted(left, key=lambda writer: writer.launch in named):
             if writer is not chosen:
                 self.writers.end(writer)
-        for row in self.store.live_progress(JOB):
+        for row in (*launches, *reserves):
             if chosen is None or row.id != chosen.launch:
                 self.store.end_progress(row.id, "lost")
         if chosen is not None:
             log.info("going on with a job that runs", launch=chosen.launch, pid=chosen.record.pid)
             self.writer = chosen
+            self.store.promote(chosen.launch)
+            self.no_reserve_before = time.monotonic() + self.timings.reserve
         self.settled = True
 
-    def launch(self, plan: str) -> None:
+    def launch(self, plan: str | None, kind: Kind, *arguments: str) -> Writer:
         """Start the job as a child in a session of its own."""
         command, cwd = self.command
-        number = self.store.begin_progress(JOB, "launch", plan_hash=plan)
+        number = self.store.begin_progress(JOB, kind, plan_hash=plan)
         try:
-            writer = self.writers.start(number, command, cwd=cwd)
+            writer = self.writers.start(number, [*command, *arguments], cwd=cwd)
         except Exception:
-            self.backoff = self.backoff.after(0.0)
-            self.not_before = time.monotonic() + self.backoff.wait
-            self.untold.append(partial(self.store.end_progress, number, self._failure()))
+            state: State = "failed"
+            if kind == "launch":
+                self.backoff = self.backoff.after(0.0)
+                self.not_before = time.monotonic() + self.backoff.wait
+                state = self._failure()
+            self.no_reserve_before = time.monotonic() + self.timings.reserve
+            self.untold.append(partial(self.store.end_progress, number, state))
             raise
-        self.writer = writer
         self.metrics.count("headrace_launches_total")
-        log.info("launched", launch=number, pid=writer.record.pid, log=writer.record.log)
+        log.info("launched", kind=kind, launch=number, pid=writer.record.pid, log=writer.record.log)
         details = {
             "host": socket.gethostname(),
             "started": writer.record.started,
@@ -217,7 +251,7 @@ class Supervisor:
                 details=details,
             )
         )
-        self.tell()
+        return writer
 
     def watch(self) -> None:
         """Notice the end of the child, clear up after it and decide when to try again."""
@@ -230,6 +264,7 @@ class Supervisor:
         self.writers.end(writer)  # a dead launcher may leave a live driver
         self.backoff = self.backoff.after(ran)
         self.not_before = time.monotonic() + self.backoff.wait
+        self.no_reserve_before = time.monotonic() + self.timings.reserve
         self.metrics.count("headrace_crashes_total")
         log.warning(
             "the streaming job ended",
@@ -247,9 +282,34 @@ class Supervisor:
                 exit_code=writer.exit_code,
             )
         )
+        self.call_reserve()
+
+    def call_reserve(self) -> None:
+        """Let the one in reserve be the job: it has gone on by itself."""
+        with self.ending:
+            reserve, self.reserve = self.reserve, None
+            if reserve is None or not reserve.is_alive:
+                self.reserve = reserve
+                return
+            reserve.since = time.monotonic()
+            self.writer = reserve
+        log.info("the one in reserve goes on", launch=reserve.launch, pid=reserve.record.pid)
+        self.untold.append(partial(self.store.promote, reserve.launch))
+
+    def end_reserve(self, state: State = "stopped") -> None:
+        """End the one in reserve, if there is one."""
+        with self.ending:
+            reserve, self.reserve = self.reserve, None
+            if reserve is None:
+                return
+            self.writers.end(reserve)
+        self.untold.append(
+            partial(self.store.end_progress, reserve.launch, state, exit_code=reserve.exit_code)
+        )
 
     def end_writer(self) -> None:
         """End the child, if there is one, and note that it was us."""
+        self.end_reserve()  # it would go on in its place
         with self.ending:
             writer, self.writer = self.writer, None
             if writer is None:

@@ -27,6 +27,9 @@ class Stream(_Branch):
 
     master: str = Field("local[*]", description="Spark master: local[N], yarn, k8s://…, spark://…")
     driver_memory: Memory = Field("3g", description="Heap of the Spark driver")
+    reserve: bool = Field(
+        False, description="Keep a second job warm that goes on when the first dies: 1 GB more"
+    )
     trigger_ms: int = Field(2_000, ge=100, description="Time between micro-batches")
     partitions: int = Field(2, ge=1, description="Shuffle partitions and parallel readers")
     buckets: int = Field(8, ge=1, description="Hash buckets of the profiles table")

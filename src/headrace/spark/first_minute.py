@@ -1,16 +1,19 @@
 """What the streaming job asks of Spark in its first minute, on tables of its own.
 
 ``spark-submit first_minute.py FOLDER`` needs no server. `embedded.class_archive` keeps the classes
-that a JVM has loaded by then, for the JVMs of real jobs to begin with.
+that a JVM has loaded by then, for the JVMs of real jobs to begin with. A job in reserve keeps
+itself warm by it.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, Row
 
 from headrace.clock import system_clock
@@ -30,6 +33,12 @@ from headrace.spark.tables import Lake
 
 TOPIC = "events"
 BATCHES = 5  # the fifth compacts
+# Kept warm: so many batches soon one after the other, then one now and then, before Python's
+# workers are idle for the minute after which Spark ends them.
+WARM_AFTER = 30
+SOON, LATER = 1.0, 20.0
+BATCHES_OF_ONE_FOLDER = 300
+LOOK_EVERY = 0.05
 PATIENCE_SECONDS = 120
 CATALOG = """
 apiVersion: headrace/v1
@@ -84,6 +93,34 @@ def first_minute(spark: Session, folder: str) -> None:
 
     Raises what a batch raised, or OperatorError when they take too long.
     """
+    until = time.monotonic() + PATIENCE_SECONDS
+    done = _made_up(
+        spark, folder, lambda batches: batches >= BATCHES or time.monotonic() > until, lambda _: 0.0
+    )
+    if done < BATCHES:
+        raise OperatorError(f"only {done} batches within {PATIENCE_SECONDS} s")
+
+
+def keep_warm(spark: Session, is_over: Callable[[], bool]) -> None:
+    """Batches now and then, until ``is_over``: the next of a real stream is then a warm one's."""
+    while not is_over():
+        with tempfile.TemporaryDirectory(prefix="headrace-warm-") as folder:
+            _made_up(
+                spark,
+                folder,
+                lambda batches: batches >= BATCHES_OF_ONE_FOLDER or is_over(),
+                lambda batches: SOON if batches < WARM_AFTER else LATER,
+            )
+
+
+def _made_up(
+    spark: Session,
+    folder: str,
+    is_over: Callable[[int], bool],
+    pause: Callable[[int], float],
+) -> int:
+    """Batches to tables in ``folder``, with a ``pause`` after each, until ``is_over`` says so of
+    their number; the number."""
     lake = Lake(f"{folder}/tables")
     lake.create(spark)
     course = Course.after(find_start(spark, lake, f"{folder}/checkpoints"))
@@ -102,7 +139,12 @@ def first_minute(spark: Session, folder: str) -> None:
     )
 
     def on_batch(rows: DataFrame, batch_id: int) -> None:
+        if is_over(course.batches):
+            raise _Over  # between two batches: stopping from outside would cut one off
         run_batch(rows, batch_id, course, around)
+        until = time.monotonic() + pause(course.batches)
+        while time.monotonic() < until and not is_over(course.batches):
+            time.sleep(LOOK_EVERY)
 
     made_up = spark.readStream.format("rate").option("rowsPerSecond", "20").load()
     columns = (
@@ -118,14 +160,16 @@ def first_minute(spark: Session, folder: str) -> None:
         .trigger(processingTime="200 milliseconds")
         .start()
     )
-    until = time.monotonic() + PATIENCE_SECONDS
-    while query.isActive and course.batches < BATCHES and time.monotonic() < until:
-        time.sleep(0.1)
-    if (failed := query.exception()) is not None:
-        raise failed
-    query.stop()
-    if course.batches < BATCHES:
-        raise OperatorError(f"only {course.batches} batches within {PATIENCE_SECONDS} s")
+    try:
+        query.awaitTermination()
+    except StreamingQueryException as failure:
+        if _Over.__name__ not in str(failure):
+            raise
+    return course.batches
+
+
+class _Over(Exception):
+    """Raised inside a micro-batch that must not begin."""
 
 
 if __name__ == "__main__":

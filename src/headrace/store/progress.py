@@ -21,7 +21,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from headrace.store.tables import progress
 
-Kind = Literal["launch", "backfill", "recompute", "upkeep", "quality", "export"]
+# "reserve": a launch that waits to go on in the place of another.
+Kind = Literal["launch", "reserve", "backfill", "recompute", "upkeep", "quality", "export"]
 # "lost": nobody saw it end. "failing": the last of several quick failures.
 State = Literal["starting", "running", "done", "stopped", "failed", "failing", "lost"]
 ALIVE: tuple[State, ...] = ("starting", "running")
@@ -90,6 +91,15 @@ def started(
         .where(progress.c.id == progress_id)
         .values(state="running", pid=pid, log_path=log_path, updated_at=func.now())
         .values(details=_merged(details))
+    )
+
+
+def promote(connection: Connection, progress_id: int) -> None:
+    """One in reserve is the launch that runs now."""
+    connection.execute(
+        update(progress)
+        .where(progress.c.id == progress_id, progress.c.kind == "reserve")
+        .values(kind="launch", updated_at=func.now())
     )
 
 

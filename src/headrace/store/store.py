@@ -181,6 +181,11 @@ class Store:
         with self._database.begin() as connection:
             progress.started(connection, progress_id, pid=pid, log_path=log_path, details=details)
 
+    def promote(self, progress_id: int) -> None:
+        """One in reserve is the launch that runs now; of any other nothing changes."""
+        with self._database.begin() as connection:
+            progress.promote(connection, progress_id)
+
     def heartbeat(self, job: str, details: Mapping[str, Any]) -> bool:
         """Merge ``details`` into the row of the live launch; False when there is none."""
         with self._database.begin() as connection:
