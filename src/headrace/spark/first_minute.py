@@ -51,9 +51,23 @@ kind: Segment
 metadata: {id: buyers, name: Buyers, owner: nobody}
 spec: {match: {event: order, sum: amount, within: 7 days, gt: 1}}
 """
+# Mostly orders of ever new users; traits, joins and garbage take the other ways, and deletions,
+# the longest way of all, when the others are known.
 VALUE = """
-    format_string('{"event_id":"e%d","user_id":"u%d","type":"order","ts":%d,"properties":{"amount":9}}',
-        value, value % 7, unix_millis(timestamp))
+    CASE
+    WHEN value % 19 = 3 THEN format_string(
+        '{"type":"alias","from":"v%d","to":"u%d","ts":%d}',
+        value % 5, value DIV 3, unix_millis(timestamp))
+    WHEN value % 19 = 7 THEN format_string(
+        '{"type":"traits","user_id":"u%d","ts":%d,"traits":{"country":"DE"}}',
+        value DIV 3, unix_millis(timestamp))
+    WHEN value > 1200 AND value % 400 = 11 THEN format_string(
+        '{"type":"delete","user_id":"u%d","ts":%d}', value DIV 6, unix_millis(timestamp))
+    WHEN value % 38 = 13 THEN 'no event'
+    ELSE format_string(
+        '{"event_id":"e%d","user_id":"u%d","type":"order","ts":%d,"properties":{"amount":9}}',
+        value, value DIV 3, unix_millis(timestamp))
+    END
 """
 
 
