@@ -31,7 +31,7 @@ TRIALS = {
         users who are in a segment that nobody leaves: the answer is yes or 503. At the end
         Postgres is away for long: no read may fail.""",
     "failovers": """As the storm, with `stream.reserve`: a second streaming job waits, warm, and
-        only the first is killed, when the other has been in reserve for one to two minutes. From
+        only the first is killed, when the other has been in reserve for two to three minutes. From
         the death to the first batch that ends after it, and an answer of the API.""",
     "lives": """Whole lives of deployments without servers, by dice: facts in any order, doubled,
         late and ahead; joins and deletions; batches that die and are repeated; clocks set back;

@@ -58,7 +58,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CATALOG = (ROOT / "rules" / "catalog.yaml").read_text()
 FOREVER = "has_bought"
 PATIENCE = 240.0
-WARM_AFTER = 45.0  # seconds after its start, its first ones not counted
+WARM_AFTER = 120.0  # seconds
 REACHED_WITHIN = 90.0
 
 # Each list holds the texts that a segment goes back and forth between.
@@ -299,8 +299,8 @@ class Storm:
 
     def _fail_over(self) -> None:
         """SIGKILL to the streaming job when another has been in reserve for a while."""
-        deadline = time.monotonic() + PATIENCE
-        warm_for, warm = self.dice.uniform(WARM_AFTER, 2 * WARM_AFTER), None
+        deadline = time.monotonic() + 2 * PATIENCE
+        warm_for, warm = self.dice.uniform(WARM_AFTER, 1.5 * WARM_AFTER), None
         while warm is None or time.monotonic() - warm < warm_for:
             if time.monotonic() > deadline:
                 raise OperatorError("none is in reserve")

@@ -33,10 +33,10 @@ from headrace.spark.tables import Lake
 
 TOPIC = "events"
 BATCHES = 5  # the fifth compacts
-# Kept warm: so many batches soon one after the other, then one now and then, before Python's
-# workers are idle for the minute after which Spark ends them.
+# Kept warm: so many batches one after the other, then one now and then, before Python's workers
+# are idle for the minute after which Spark ends them.
 WARM_AFTER = 30
-SOON, LATER = 1.0, 20.0
+LATER = 20.0
 BATCHES_OF_ONE_FOLDER = 300
 LOOK_EVERY = 0.05
 PATIENCE_SECONDS = 120
@@ -109,21 +109,27 @@ def first_minute(spark: Session, folder: str) -> None:
     """
     until = time.monotonic() + PATIENCE_SECONDS
     done = _made_up(
-        spark, folder, lambda batches: batches >= BATCHES or time.monotonic() > until, lambda _: 0.0
+        spark,
+        folder,
+        lambda batches: batches >= BATCHES or time.monotonic() > until,
+        lambda _, __: 0.0,
     )
     if done < BATCHES:
         raise OperatorError(f"only {done} batches within {PATIENCE_SECONDS} s")
 
 
 def keep_warm(spark: Session, is_over: Callable[[], bool]) -> None:
-    """Batches now and then, until ``is_over``: the next of a real stream is then a warm one's."""
+    """Batches now and then, until ``is_over``: the next of a real stream is then a warm one's.
+
+    It pauses twice as long as it works, for another job that has work to do.
+    """
     while not is_over():
         with tempfile.TemporaryDirectory(prefix="headrace-warm-") as folder:
             _made_up(
                 spark,
                 folder,
                 lambda batches: batches >= BATCHES_OF_ONE_FOLDER or is_over(),
-                lambda batches: SOON if batches < WARM_AFTER else LATER,
+                lambda batches, took: 2 * took if batches < WARM_AFTER else LATER,
             )
 
 
@@ -131,10 +137,12 @@ def _made_up(
     spark: Session,
     folder: str,
     is_over: Callable[[int], bool],
-    pause: Callable[[int], float],
+    pause: Callable[[int, float], float],
 ) -> int:
-    """Batches to tables in ``folder``, with a ``pause`` after each, until ``is_over`` says so of
-    their number; the number."""
+    """Batches to tables in ``folder``, until ``is_over`` says so of their number; the number.
+
+    After each there is a ``pause`` that may go by their number, and the seconds it took.
+    """
     lake = Lake(f"{folder}/tables")
     lake.create(spark)
     course = Course.after(find_start(spark, lake, f"{folder}/checkpoints"))
@@ -155,8 +163,10 @@ def _made_up(
     def on_batch(rows: DataFrame, batch_id: int) -> None:
         if is_over(course.batches):
             raise _Over  # between two batches: stopping from outside would cut one off
+        began = time.monotonic()
         run_batch(rows, batch_id, course, around)
-        until = time.monotonic() + pause(course.batches)
+        ended = time.monotonic()
+        until = ended + pause(course.batches, ended - began)
         while time.monotonic() < until and not is_over(course.batches):
             time.sleep(LOOK_EVERY)
 
