@@ -49,6 +49,7 @@ TRIALS = {
     "stops": """The stream is told to stop at random instants while events come. No stop may raise
         or take over 15 s, and in the end the members are those of the reference evaluator.""",
 }
+SCRIPTS = {"failovers": "storm.py --reserve"}
 BROKEN = """A story of deaths and restarts, told to the build as it is, in which nothing may be
     wrong, and to builds with one protection taken away, in each of which something must be."""
 
@@ -65,7 +66,12 @@ def page() -> str:
     for trial, about in TRIALS.items():
         file = KEPT / f"{trial}.json"
         if file.exists():
-            lines += [f"## `tests/chaos/{trial}.py`", "", *_wrapped(about), ""]
+            lines += [
+                f"## `tests/chaos/{SCRIPTS.get(trial, f'{trial}.py')}`",
+                "",
+                *_wrapped(about),
+                "",
+            ]
             figures = json.loads(file.read_text())
             lines += [f"- {figures.pop('ran')}", "", *_table(figures), ""]
     verdicts = KEPT / "mutations.xml"
