@@ -287,12 +287,11 @@ class Supervisor:
     def call_reserve(self) -> None:
         """Let the one in reserve be the job: it has gone on by itself."""
         with self.ending:
-            reserve, self.reserve = self.reserve, None
+            reserve = self.reserve
             if reserve is None or not reserve.is_alive:
-                self.reserve = reserve
                 return
             reserve.since = time.monotonic()
-            self.writer = reserve
+            self.writer, self.reserve = reserve, None
         log.info("the one in reserve goes on", launch=reserve.launch, pid=reserve.record.pid)
         self.untold.append(partial(self.store.promote, reserve.launch))
 
