@@ -47,6 +47,7 @@ KILLS ?= 100
 CHANGES ?= 50
 ACTIONS ?= 10000
 DEATHS ?= 20
+FAILOVERS ?= 5
 AWAY ?= 600
 
 chaos: setup ## Everything dies at random places while rules change (KILLS=100, SEED=); docs/reliability.md
@@ -56,7 +57,7 @@ chaos: setup ## Everything dies at random places while rules change (KILLS=100, 
 	.venv/bin/python tests/chaos/rule_changes.py --changes $(CHANGES) --seed $(SEED)
 	.venv/bin/python tests/chaos/backfills.py --deaths $(DEATHS) --seed $(SEED)
 	.venv/bin/python tests/chaos/storm.py --kills $(KILLS) --seed $(SEED) --postgres-away $(AWAY)
-	.venv/bin/python tests/chaos/storm.py --reserve --kills $(DEATHS) --seed $(SEED)
+	.venv/bin/python tests/chaos/storm.py --reserve --kills $(FAILOVERS) --seed $(SEED)
 	.venv/bin/python tests/chaos/page.py
 
 clients: setup ## Clients of others, from npm and PyPI, and schemathesis, against the event API
