@@ -16,7 +16,9 @@ from headrace.cache.model import (
     Users,
     UserState,
 )
-from headrace.serving.ports import Building, Definition, Definitions
+from headrace.errors import OperatorError
+from headrace.rules.catalog import Field
+from headrace.serving.ports import Building, Definition, Definitions, Terms
 
 AS_OF = 1_768_212_000_250  # 2026-01-12T10:00:00.250Z
 
@@ -91,3 +93,19 @@ class FakeSegments:
         if self.trouble is not None:
             raise self.trouble
         return Definitions({row.segment: row for row in self.rows}, AS_OF, self.building)
+
+
+@dataclass
+class FakeOutputs:
+    """Terms as given; nobody can say while they are None."""
+
+    given: Terms | None = field(
+        default_factory=lambda: Terms(
+            {"country": Field("string"), "mail": Field("string", pii=True)}, {}
+        )
+    )
+
+    async def terms(self) -> Terms:
+        if self.given is None:
+            raise OperatorError("Postgres does not answer")
+        return self.given

@@ -16,7 +16,7 @@ from headrace.cache.model import CacheDown, Incomplete, LoaderStatus
 from headrace.errors import OperatorError
 from headrace.serving.app import create_app, openapi_text
 from headrace.serving.ports import Building, Definition
-from serving.fakes import AS_OF, FakeMemberships, FakeSegments
+from serving.fakes import AS_OF, FakeMemberships, FakeOutputs, FakeSegments
 
 OPENAPI = Path(__file__).parents[2] / "serving" / "openapi.json"
 THEN = "2026-01-12T10:00:00.250Z"
@@ -45,7 +45,7 @@ def segments() -> FakeSegments:
 
 @pytest.fixture
 def client(memberships: FakeMemberships, segments: FakeSegments) -> TestClient:
-    app = create_app(memberships, segments, clock=lambda: AS_OF, body_limit=100_000)
+    app = create_app(memberships, segments, FakeOutputs(), clock=lambda: AS_OF, body_limit=100_000)
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -143,7 +143,9 @@ def test_old_answers_are_flagged(
     later: int,
     is_stale: bool,
 ) -> None:
-    app = create_app(memberships, segments, clock=lambda: AS_OF + later, freshness_target=5_000)
+    app = create_app(
+        memberships, segments, FakeOutputs(), clock=lambda: AS_OF + later, freshness_target=5_000
+    )
     body = {"users": ["ann"]} if method == "POST" else None
     answer = TestClient(app).request(method, path, json=body).json()
     assert (answer["as_of"], answer["stale"]) == (THEN, is_stale)
@@ -154,7 +156,13 @@ def test_each_segment_is_flagged_but_those_in_batch_only(
 ) -> None:
     segments.rows.append(Definition(segment="weekly", version=1, refresh="0 3 * * 1"))
     client = TestClient(
-        create_app(memberships, segments, clock=lambda: AS_OF + 9_000, freshness_target=5_000)
+        create_app(
+            memberships,
+            segments,
+            FakeOutputs(),
+            clock=lambda: AS_OF + 9_000,
+            freshness_target=5_000,
+        )
     )
     rows = client.get("/v1/segments").json()["segments"]
     flags = {row["id"]: row["stale"] for row in rows}
@@ -406,12 +414,12 @@ def test_no_path_breaks_it(client: TestClient, odd: str, head: str, tail: str) -
 
 
 def test_the_committed_description_is_the_apps() -> None:
-    text = openapi_text(create_app(FakeMemberships(), FakeSegments()))
+    text = openapi_text(create_app(FakeMemberships(), FakeSegments(), FakeOutputs()))
     assert OPENAPI.read_text() == text, "write openapi_text(app) to serving/openapi.json anew"
 
 
 def test_every_route_is_described_with_an_example() -> None:
-    document = create_app(FakeMemberships(), FakeSegments()).openapi()
+    document = create_app(FakeMemberships(), FakeSegments(), FakeOutputs()).openapi()
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert operation.get("description"), path

@@ -39,6 +39,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "sources": ("sources",),
     "streams": ("streams",),
     "lists": ("lists",),
+    "export": ("export",),
     "serve": ("serve",),
     "demo": ("demo",),
     "doctor": ("doctor",),

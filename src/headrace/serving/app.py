@@ -13,10 +13,11 @@ from headrace.clock import SECOND, Clock, system_clock
 from headrace.metrics import Metrics
 from headrace.serving import problems
 from headrace.serving.edge import BodyLimit, Measured, RawUserPaths
+from headrace.serving.exports import Exports
 from headrace.serving.freshness import Freshness
-from headrace.serving.ports import Memberships, Segments
+from headrace.serving.ports import Memberships, Outputs, Segments
 from headrace.serving.problems import ProblemBody
-from headrace.serving.routes import health, segments, users
+from headrace.serving.routes import exports, health, segments, users
 
 # 1,000 ids of 256 characters of 4 bytes fit, if written plainly.
 BODY_LIMIT = 2 << 20
@@ -34,6 +35,7 @@ that is longer ago than the deployment allows; every error is
 def create_app(
     memberships: Memberships,
     segments_: Segments,
+    outputs: Outputs,
     *,
     metrics: Metrics | None = None,
     clock: Clock = system_clock,
@@ -60,10 +62,12 @@ def create_app(
     )
     app.state.memberships = memberships
     app.state.segments = segments_
+    app.state.outputs = outputs
+    app.state.exports = Exports()
     app.state.metrics = metrics or Metrics()
     app.state.clock = clock
     app.state.freshness = Freshness(clock, freshness_target)
-    for router in (users.router, segments.router, health.router):
+    for router in (users.router, segments.router, exports.router, health.router):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=body_limit, seconds=BODY_SECONDS)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from headrace.cache.model import LoaderStatus, NoPage, Page, Sizes, Users, UserState
 from headrace.clock import Instant
+from headrace.rules.catalog import Field
 
 
 class Memberships(Protocol):
@@ -68,3 +69,19 @@ class Segments(Protocol):
 
     async def definitions(self) -> Definitions:
         """The latest known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What may leave for other programs: the catalog's traits, and what is held for which reason,
+    by segment."""
+
+    traits: Mapping[str, Field]
+    held: Mapping[str, str]
+
+
+class Outputs(Protocol):
+    """The terms of exports; raises OperatorError when nobody can say."""
+
+    async def terms(self) -> Terms:
+        """As they are now, not as they were."""

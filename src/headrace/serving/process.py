@@ -16,6 +16,7 @@ from headrace.errors import OperatorError
 from headrace.metrics import Metrics
 from headrace.serving.app import create_app
 from headrace.serving.definitions import StoredSegments
+from headrace.serving.outputs import StoredOutputs
 from headrace.settings import Settings
 from headrace.store import SERVICE_SECONDS, Store
 
@@ -47,6 +48,7 @@ def build_app(settings: Settings) -> FastAPI:
     return create_app(
         memberships,
         segments,
+        StoredOutputs(store.catalog, store.holds),
         metrics=Metrics(),
         freshness_target=settings.freshness_seconds * SECOND,
         lifespan=open_and_close,

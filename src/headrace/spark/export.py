@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from headrace.engine.cells import FORMULA, as_text
 from headrace.engine.traits import plain
 from headrace.plan.model import Plan
 from headrace.spark.evaluate import state_members
@@ -17,8 +18,6 @@ from headrace.spark.evaluations import kept_members
 from headrace.spark.tables import Lake
 
 Format = Literal["csv", "parquet"]
-# A cell that begins so is a formula to a spreadsheet, whoever wrote it; a negative number is not.
-FORMULA = r"^(?!-[0-9.]+$)[=+\-@\t\r]"
 
 
 def streamed_members(spark: SparkSession, lake: Lake, *, plan: Plan, segment: str) -> DataFrame:
@@ -40,22 +39,16 @@ def with_traits(
     def spread(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             known = [orjson.loads(plain(text)) for text in batch.column("traits").to_pylist()]
-            columns = {name: _texts([one.get(name) for one in known]) for name in traits}
+            columns = {
+                name: pa.array([as_text(one.get(name)) for one in known], pa.string())
+                for name in traits
+            }
             yield from pa.table({"user_id": batch.column("user_id"), **columns}).to_batches()
 
     profiles = lake.latest_profiles(spark).select("user_id", "traits")
     schema = ", ".join(f"`{name}` string" for name in ("user_id", *traits))
     known = profiles.join(members, "user_id", "left_semi").mapInArrow(spread, schema)
     return members.join(known, "user_id", "left")
-
-
-def _texts(values: Sequence[Any]) -> pa.Array:
-    """Texts as they are, anything else as JSON."""
-    told = [
-        value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
-        for value in values
-    ]
-    return pa.array(told, pa.string())
 
 
 def write_members(rows: DataFrame, folder: str, *, format: Format) -> None:
