@@ -22,7 +22,7 @@ from headrace.embedded.logs import last_error
 from headrace.embedded.services import ServiceStatus
 from headrace.kafka.kafka_python import KafkaPythonAdmin
 from headrace.settings import Settings
-from headrace.store import Progress, Store
+from headrace.store import Progress, Store, StoredStream, StoredVersion
 
 NOW = 1_768_212_000_000
 TOPIC = "events.v1"
@@ -54,6 +54,21 @@ def service(name: str, begun: int | None = 900, *, died: bool = False) -> Servic
         name=name, about="", is_running=started is not None, has_died=died, pid=None,
         started=started, log="/nowhere",
     )  # fmt: skip
+
+
+BIG = StoredVersion(
+    segment_id="big",
+    version=1,
+    state="active",
+    retired_at=None,
+    text="apiVersion: headrace/v1\nkind: Segment\nmetadata: {id: big}\n"
+    "spec: {match: {did: purchase}}",
+    content_hash="",
+    author="ann",
+    reason="",
+    created_at=moment(0),
+    activated_at=None,
+)
 
 
 def services(**more: ServiceStatus) -> dict[str, ServiceStatus]:
@@ -244,6 +259,59 @@ def test_a_backfill_says_how_far_it_is_and_a_recompute_since_when() -> None:
     assert part(heard, "backfill").state == "stale"
 
 
+ORDERS = StoredStream(
+    id="orders",
+    state="active",
+    version=1,
+    newest=1,
+    text="apiVersion: headrace/v1\nkind: Stream\nmetadata: {id: orders}\n"
+    "spec: {topic: shop, silent_after: 1 hour, map: {type: purchase, user_id: $.u, ts: $.t}}",
+    author="ann",
+    since=moment(NOW - 7_200 * SECOND),
+)
+
+
+@pytest.mark.parametrize(
+    ("stream", "told", "state", "says"),
+    [
+        (ORDERS, {"accepted": 7, "last_at": NOW}, "healthy", "7 accepted and 0 rejected since"),
+        (ORDERS, {"failing": "all bad"}, "failing", "started; needed by big"),
+        (
+            ORDERS,
+            {"last_at": NOW - 3_601 * SECOND},
+            "stale",
+            "no message since 2026-01-12T08:59:59",
+        ),
+        (
+            replace(ORDERS, state="paused"),
+            {},
+            "idle",
+            "paused since 2026-01-12 08:00:00; needed by",
+        ),
+    ],
+)
+def test_a_stream_that_brings_nothing_names_the_segments_that_need_it(
+    stream: StoredStream, told: dict[str, Any], state: str, says: str
+) -> None:
+    details = batch(2)
+    details["ends"] = {**details["ends"], "shop": {"0": 40}}
+    old = launch(details={**details, "streams": {"orders": told}})
+    heard = replace(
+        WELL,
+        records=replace(
+            RECORDS,
+            launches=(replace(old, started_at=moment(NOW - 7_200 * SECOND)),),
+            streams=(stream,),
+            segments=(BIG,),
+        ),
+        stream_ends={"shop": {0: 45}},
+    )
+    found = part(heard, "stream orders")
+    assert found.state == state and says in found.detail
+    assert found.behind_events == (None if state == "idle" else 5)
+    assert found.last_error == told.get("failing", "")
+
+
 def test_the_last_failure_is_told_while_all_is_well_again(tmp_path: Path) -> None:
     log = tmp_path / "stream-1.log"
     log.write_text("{}\nKafka no longer holds the offsets [HR910]\nJVM: goodbye\n")
@@ -300,6 +368,7 @@ def ask(
         "HEADRACE_REDIS_URL": settings.redis_url.get_secret_value(),
         "HEADRACE_NAMESPACE": settings.namespace,
         "HEADRACE_API_PORT": "1",
+        "HEADRACE_INGEST__PORT": "2",
     }
 
     def run(**instead: str) -> tuple[int, dict[str, Any], str]:

@@ -145,3 +145,35 @@ def test_our_own_topics_are_no_streams(
     file = written(tmp_path, "ours", f"{settings.namespace}memberships.v1")
     code, _, said = headrace("add", file)
     assert code == 1 and "a topic of Headrace itself" in said
+
+
+def test_rules_that_wait_for_an_idle_stream_are_named(
+    headrace: Run,
+    store: Store,
+    settings: Settings,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    rules = tmp_path / "rules"
+    (rules / "segments").mkdir(parents=True)
+    (rules / "catalog.yaml").write_text(
+        "apiVersion: headrace/v1\nkind: Catalog\nevents: {purchase: {}, login: {}}\n"
+    )
+    for name, event in (("buyers", "purchase"), ("visitors", "login")):
+        (rules / "segments" / f"{name}.yaml").write_text(
+            "apiVersion: headrace/v1\nkind: Segment\n"
+            f"metadata: {{id: {name}}}\nspec: {{match: {{did: {event}}}}}\n"
+        )
+    assert headrace("add", written(tmp_path, "orders", f"{settings.namespace}shop.orders"))[0] == 0
+    sentence = "no active stream brings 'purchase' (orders is {}), which buyers needs"
+    assert main(["plan", str(rules)]) == 0
+    assert sentence.format("draft") in capfd.readouterr().err
+    assert main(["apply", str(rules), "--output", "json"]) == 0
+    assert json.loads(capfd.readouterr().out)["warnings"] == [sentence.format("draft")]
+    assert headrace("activate", "orders")[0] == 0
+    assert main(["plan", str(rules)]) == 0
+    assert "no active stream" not in capfd.readouterr().err
+    assert sentence.format("paused") in headrace("pause", "orders")[2]
+    assert headrace("retire", "orders")[0] == 0
+    assert main(["plan", str(rules)]) == 0
+    assert "no active stream" not in capfd.readouterr().err, "nobody expects it any more"

@@ -69,6 +69,7 @@ streams = st.builds(
     begin=st.sampled_from(["earliest", "latest"]),
     partitions=st.integers(1, 9),
     retention=st.integers(1, 40).map(lambda days: days * DAY),
+    silent_after=st.none() | st.integers(1, 40).map(lambda days: days * DAY),
     map=maps,
     enrich=st.dictionaries(names, expressions, max_size=3),
 )

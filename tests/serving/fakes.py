@@ -19,6 +19,7 @@ from headrace.cache.model import (
 from headrace.errors import OperatorError
 from headrace.rules.catalog import Field
 from headrace.serving.ports import Building, Definition, Definitions, Terms
+from headrace.serving.streams import StreamHealth
 
 AS_OF = 1_768_212_000_250  # 2026-01-12T10:00:00.250Z
 
@@ -87,12 +88,15 @@ class FakeSegments:
 
     rows: list[Definition] = field(default_factory=list)
     building: dict[str, Building] = field(default_factory=dict)
+    troubles: dict[str, list[str]] = field(default_factory=dict)
     trouble: Exception | None = None
 
     async def definitions(self) -> Definitions:
         if self.trouble is not None:
             raise self.trouble
-        return Definitions({row.segment: row for row in self.rows}, AS_OF, self.building)
+        return Definitions(
+            {row.segment: row for row in self.rows}, AS_OF, self.building, self.troubles
+        )
 
 
 @dataclass
@@ -109,3 +113,15 @@ class FakeOutputs:
         if self.given is None:
             raise OperatorError("Postgres does not answer")
         return self.given
+
+
+@dataclass
+class FakeStreams:
+    """Streams as given; nobody can say while they are None."""
+
+    found: tuple[StreamHealth, ...] | None = ()
+
+    async def health(self) -> tuple[int, tuple[StreamHealth, ...]]:
+        if self.found is None:
+            raise OperatorError("Postgres does not answer")
+        return AS_OF, self.found

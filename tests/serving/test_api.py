@@ -16,7 +16,7 @@ from headrace.cache.model import CacheDown, Incomplete, LoaderStatus
 from headrace.errors import OperatorError
 from headrace.serving.app import create_app, openapi_text
 from headrace.serving.ports import Building, Definition
-from serving.fakes import AS_OF, FakeMemberships, FakeOutputs, FakeSegments
+from serving.fakes import AS_OF, FakeMemberships, FakeOutputs, FakeSegments, FakeStreams
 
 OPENAPI = Path(__file__).parents[2] / "serving" / "openapi.json"
 THEN = "2026-01-12T10:00:00.250Z"
@@ -45,7 +45,9 @@ def segments() -> FakeSegments:
 
 @pytest.fixture
 def client(memberships: FakeMemberships, segments: FakeSegments) -> TestClient:
-    app = create_app(memberships, segments, FakeOutputs(), clock=lambda: AS_OF, body_limit=100_000)
+    app = create_app(
+        memberships, segments, FakeOutputs(), FakeStreams(), clock=lambda: AS_OF, body_limit=100_000
+    )
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -144,11 +146,23 @@ def test_old_answers_are_flagged(
     is_stale: bool,
 ) -> None:
     app = create_app(
-        memberships, segments, FakeOutputs(), clock=lambda: AS_OF + later, freshness_target=5_000
+        memberships,
+        segments,
+        FakeOutputs(),
+        FakeStreams(),
+        clock=lambda: AS_OF + later,
+        freshness_target=5_000,
     )
     body = {"users": ["ann"]} if method == "POST" else None
     answer = TestClient(app).request(method, path, json=body).json()
     assert (answer["as_of"], answer["stale"]) == (THEN, is_stale)
+
+
+def test_a_segment_tells_of_its_troubles(client: TestClient, segments: FakeSegments) -> None:
+    segments.troubles = {"big": ["stream orders is failing: all bad"]}
+    rows = {row["id"]: row["troubles"] for row in client.get("/v1/segments").json()["segments"]}
+    assert rows == {"big": ["stream orders is failing: all bad"], "soon": [], "vip": []}
+    assert client.get("/v1/segments/big").json()["troubles"] == rows["big"]
 
 
 def test_each_segment_is_flagged_but_those_in_batch_only(
@@ -160,6 +174,7 @@ def test_each_segment_is_flagged_but_those_in_batch_only(
             memberships,
             segments,
             FakeOutputs(),
+            FakeStreams(),
             clock=lambda: AS_OF + 9_000,
             freshness_target=5_000,
         )
@@ -414,12 +429,12 @@ def test_no_path_breaks_it(client: TestClient, odd: str, head: str, tail: str) -
 
 
 def test_the_committed_description_is_the_apps() -> None:
-    text = openapi_text(create_app(FakeMemberships(), FakeSegments(), FakeOutputs()))
+    text = openapi_text(create_app(FakeMemberships(), FakeSegments(), FakeOutputs(), FakeStreams()))
     assert OPENAPI.read_text() == text, "write openapi_text(app) to serving/openapi.json anew"
 
 
 def test_every_route_is_described_with_an_example() -> None:
-    document = create_app(FakeMemberships(), FakeSegments(), FakeOutputs()).openapi()
+    document = create_app(FakeMemberships(), FakeSegments(), FakeOutputs(), FakeStreams()).openapi()
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert operation.get("description"), path

@@ -12,7 +12,9 @@ import pytest
 
 from headrace.serving.definitions import StoredSegments
 from headrace.serving.ports import Building
+from headrace.serving.streams import StreamHealth
 from headrace.store import Progress, StoreDown, StoredVersion
+from serving.test_streams import STORED
 
 THEN = datetime(2026, 1, 12, tzinfo=UTC)
 VERSION = StoredVersion(
@@ -103,3 +105,20 @@ def test_a_copy_of_another_release_is_none(kept: str) -> None:
     segments = StoredSegments(postgres.active_versions, Shelf(kept))
     with pytest.raises(StoreDown):
         asyncio.run(segments.definitions())
+
+
+def test_a_segment_says_which_stream_brings_it_nothing() -> None:
+    text = "apiVersion: headrace/v1\nkind: Segment\nmetadata: {id: %s}\nspec: {match: {did: %s}}"
+    versions = [
+        VERSION,  # what cannot be read needs nothing that is known
+        replace(VERSION, segment_id="buyers", text=text % ("buyers", "purchase")),
+        replace(VERSION, segment_id="visitors", text=text % ("visitors", "login")),
+    ]
+    failing = StreamHealth(stored=STORED, state="failing", why="all bad")
+    segments = StoredSegments(lambda: versions, Shelf(), streams=lambda: [failing])
+
+    async def ask() -> Any:
+        await segments.refresh()
+        return (await segments.definitions()).troubles
+
+    assert asyncio.run(ask()) == {"buyers": ["stream orders is failing: all bad"]}

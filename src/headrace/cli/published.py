@@ -72,6 +72,8 @@ def tell(
 def _tell_warnings(run: Invocation, done: Publication) -> None:
     for warning in done.applied.warnings:
         print(warning, file=sys.stderr)
+    for sentence in done.unfed:
+        run.err.print(f"headrace: {sentence}")
     if done.warning:
         run.err.print(f"headrace: {done.warning}")
 
@@ -124,7 +126,7 @@ def _as_json(done: Publication) -> dict[str, Any]:
             "before": done.before.hash if done.before else None,
             "needs_history": list(done.change.added_slots) if done.before else [],
         },
-        "warnings": [str(warning) for warning in applied.warnings],
+        "warnings": [*map(str, applied.warnings), *done.unfed],
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -21,15 +20,13 @@ from headrace.clock import SECOND, Instant, system_clock
 from headrace.embedded import ServerStatus
 from headrace.embedded.services import ServiceStatus, services_status
 from headrace.errors import HeadraceError
-from headrace.kafka.client import KafkaDown
-from headrace.kafka.confluent import ConfluentConsumer
+from headrace.kafka.ends import ends_of, ends_of_all
 from headrace.messages.topics import EVENTS, in_namespace
 from headrace.runtime import JOB
 from headrace.settings import Settings
-from headrace.store import Progress, Store, StoredStream
+from headrace.store import Progress, Store, StoredStream, StoredVersion
 
 T = TypeVar("T")
-KNOCK_SECONDS = 2.0
 # The API waits up to 5 s for a Redis that does not answer before it says so.
 API_SECONDS = 8.0
 LAUNCHES = 5
@@ -46,13 +43,14 @@ class Silence:
 class Records:
     """What Postgres holds: launches of the stream, newest first, and whatever runs beside it.
 
-    ``broken_off`` are scheduled runs that should be done again.
+    ``broken_off`` are scheduled runs that should be done again, ``segments`` the active versions.
     """
 
     launches: tuple[Progress, ...] = ()
     under_way: tuple[Progress, ...] = ()
     broken_off: tuple[Progress, ...] = ()
     streams: tuple[StoredStream, ...] = ()
+    segments: tuple[StoredVersion, ...] = ()
     target: str | None = None
     holder: str | None = None
 
@@ -135,6 +133,7 @@ def _records(settings: Settings) -> Records:
             under_way=tuple(store.under_way()),
             broken_off=tuple(store.broken_off()),
             streams=tuple(store.streams()),
+            segments=tuple(store.active_versions()),
             target=store.target_hash(JOB),
             holder=store.lease_holder(JOB),
         )
@@ -143,7 +142,7 @@ def _records(settings: Settings) -> Records:
 
 
 def _ends(settings: Settings) -> dict[int, int]:
-    return _ends_of(settings.kafka_bootstrap, in_namespace(settings.namespace, EVENTS))
+    return ends_of(settings.kafka_bootstrap, in_namespace(settings.namespace, EVENTS))
 
 
 def _stream_ends(settings: Settings) -> dict[str, dict[int, int]]:
@@ -153,23 +152,7 @@ def _stream_ends(settings: Settings) -> dict[str, dict[int, int]]:
         topics = [one.stream.topic for one in store.streams() if one.state == "active"]
     finally:
         store.close()
-    return {topic: _ends_of(settings.kafka_bootstrap, topic) for topic in topics}
-
-
-def _ends_of(bootstrap: str, topic: str) -> dict[int, int]:
-    if not any(map(_listens, filter(None, bootstrap.split(",")))):
-        # The client would try for as long as it is patient.
-        raise KafkaDown(bootstrap)
-    with ConfluentConsumer(bootstrap, topic, "headrace-status") as consumer:
-        return {part: bound.end for part, bound in consumer.bounds().items()}
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.strip().rpartition(":")
-    with suppress(OSError, ValueError):
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
-        return True
-    return False
+    return ends_of_all(settings.kafka_bootstrap, topics)
 
 
 def _cached(settings: Settings) -> Cached:

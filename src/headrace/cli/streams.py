@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 from headrace.cli.event_files import FIRST_LINES, opened
 from headrace.cli.invocation import Invocation, Output, invoked
 from headrace.cli.published import Author, Format, Reason, logged_in, opened_store, problems_told
-from headrace.clock import format_instant, system_clock
+from headrace.clock import SECOND, format_instant, system_clock
 from headrace.errors import OperatorError, Problem, RuleError
 from headrace.jobs.stream_trial import Trial, newest_messages, tried
 from headrace.rules.catalog import Catalog
@@ -20,6 +19,7 @@ from headrace.rules.folder import read_file
 from headrace.rules.source import did_you_mean
 from headrace.rules.streams import Stream, document, parse_stream
 from headrace.runtime import JOB, streams
+from headrace.serving.streams import LAUNCHES, StreamHealth, health_of
 from headrace.store import StoredStream
 
 File = Annotated[Path, typer.Argument(help="A document of kind Stream: docs/streams.md.")]
@@ -110,10 +110,12 @@ def pause(context: typer.Context, stream: Id, author: Author = "", reason: Reaso
     """Read a stream no further for now."""
     run = invoked(context)
     with opened_store(run) as store, problems_told():
-        streams.pause_stream(
+        done = streams.pause_stream(
             store, run.settings, stream, author=author or logged_in(), reason=reason
         )
     run.err.print(f"{stream} is paused: what its topic holds is kept for as long as the topic does")
+    for sentence in done.unfed:
+        run.err.print(f"headrace: {sentence}")
 
 
 def retire(context: typer.Context, stream: Id, author: Author = "", reason: Reason = "") -> None:
@@ -130,18 +132,24 @@ def list_streams(context: typer.Context, output: Format = Output.TABLE) -> None:
     """All streams, and how each is."""
     run = invoked(context)
     with opened_store(run) as store:
-        found = store.streams()
-        launch = next(iter(store.live_progress(JOB)), None)
-    told = launch.details.get("streams", {}) if launch is not None else {}
-    rows = [_as_json(one) | _as_told(one, told.get(one.id, {})) for one in found]
+        found, launches = store.streams(), store.progress(JOB, limit=LAUNCHES)
+    target = run.settings.freshness_seconds * SECOND
+    now = system_clock()
+    rows = [
+        _as_json(one) | _as_told(health_of(one, launches, None, now=now, target=target))
+        for one in found
+    ]
     if output is Output.JSON:
         run.print_json(rows)
         return
     columns = (
-        "stream", "state", "version", "topic", "accepted", "rejected", "last event", "reasons",
-        "owner",
+        "stream", "state", "version", "topic", "accepted", "rejected", "rate", "last event",
+        "reasons", "owner",
     )  # fmt: skip
     run.print_table(columns, [[_cell(row[name]) for name in columns] for row in rows])
+    for row in rows:
+        if row["why"]:
+            run.err.print(f"{row['stream']} is {row['state']}: {row['why']}")
 
 
 def show(context: typer.Context, stream: Id, output: Format = Output.TABLE) -> None:
@@ -185,17 +193,18 @@ def _as_json(stored: StoredStream) -> dict[str, Any]:
     }
 
 
-def _as_told(stored: StoredStream, told: Mapping[str, Any]) -> dict[str, Any]:
+def _as_told(health: StreamHealth) -> dict[str, Any]:
     """What the streaming job tells of a stream since it was started."""
-    last = told.get("last_at")
-    state = "failing" if stored.state == "active" and told.get("failing") else stored.state
+    last = health.last_at
     return {
-        "state": state,
-        "accepted": told.get("accepted", 0),
-        "rejected": told.get("rejected", 0),
+        "state": health.state,
+        "why": health.why,
+        "accepted": health.accepted,
+        "rejected": health.rejected,
+        "rate": health.rate,
+        "rejected_share": health.rejected_share,
         "last event": format_instant(last) if last else None,
-        "reasons": told.get("reasons", {}),
-        "failing": told.get("failing", ""),
+        "reasons": dict(health.reasons),
     }
 
 

@@ -3,46 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import suppress
 
-from headrace.cli.parts import Part
+from headrace.cli.parts import Part, State
 from headrace.cli.questions import Heard, Records
-from headrace.clock import round_down
-from headrace.store import StoredStream
+from headrace.errors import RuleError
+from headrace.rules.streams.carriers import needed
+from headrace.serving import streams
+from headrace.serving.streams import StreamHealth, health_of, troubled
+
+STATES: Mapping[streams.State, State] = {
+    "starting": "starting",
+    "active": "healthy",
+    "failing": "failing",
+    "silent": "stale",
+    "paused": "idle",
+}
 
 
 def topic_parts(heard: Heard) -> Iterator[Part]:
     """A part for each stream that is active or paused."""
     if not isinstance(heard.records, Records):
         return
-    launch = next((row for row in heard.records.launches if "ends" in row.details), None)
-    told: Mapping[str, Any] = launch.details if launch is not None else {}
-    for stream in heard.records.streams:
-        if stream.state == "paused":
-            since = f"paused since {stream.since:%Y-%m-%d %H:%M:%S}"
-            yield Part(name=f"stream {stream.id}", state="idle", detail=since)
-        elif stream.state == "active":
-            yield _active(stream, told, heard)
+    ends = heard.stream_ends if isinstance(heard.stream_ends, Mapping) else None
+    found = [
+        health_of(one, heard.records.launches, ends, now=heard.now, target=heard.target)
+        for one in heard.records.streams
+    ]
+    waiting = _waiting(heard.records, found)
+    for one in found:
+        if one.state in STATES:
+            yield Part(
+                name=f"stream {one.stored.id}",
+                state=STATES[one.state],
+                behind_events=one.unread,
+                stale_since=one.last_at if one.state == "silent" else None,
+                last_error=one.why if one.state == "failing" else "",
+                detail=_detail(one, waiting.get(one.stored.id, ())),
+            )
 
 
-def _active(stream: StoredStream, told: Mapping[str, Any], heard: Heard) -> Part:
-    name, topic = f"stream {stream.id}", stream.stream.topic
-    read = told.get("ends", {}).get(topic)
-    if read is None:
-        is_young = heard.now - round_down(stream.since) < heard.target
-        detail = "its topic is not read yet"
-        return Part(name=name, state="starting" if is_young else "stale", detail=detail)
-    ends = heard.stream_ends.get(topic) if isinstance(heard.stream_ends, Mapping) else None
-    unread = None
-    if ends is not None:
-        unread = sum(max(0, end - read.get(str(part), 0)) for part, end in ends.items())
-    counts = told.get("streams", {}).get(stream.id, {})
-    failing = counts.get("failing", "")
-    accepted, rejected = counts.get("accepted", 0), counts.get("rejected", 0)
-    return Part(
-        name=name,
-        state="failing" if failing else "healthy",
-        behind_events=unread,
-        last_error=failing,
-        detail=f"{accepted:,} accepted and {rejected:,} rejected since the job was started",
-    )
+def _waiting(records: Records, found: list[StreamHealth]) -> dict[str, list[str]]:
+    """Segments that need what a stream does not bring at present, by stream."""
+    segments = []
+    for row in records.segments:
+        with suppress(RuleError):  # a text of another release
+            segments.append(row.segment)
+    by_stream: dict[str, list[str]] = {}
+    for segment, those in sorted(troubled(needed(segments), found).items()):
+        for one in those:
+            by_stream.setdefault(one.stored.id, []).append(segment)
+    return by_stream
+
+
+def _detail(one: StreamHealth, segments: list[str] | tuple[()]) -> str:
+    match one.state:
+        case "paused":
+            how = f"paused since {one.stored.since:%Y-%m-%d %H:%M:%S}"
+        case "starting":
+            how = one.why
+        case _:
+            counted = f"{one.accepted:,} accepted and {one.rejected:,} rejected"
+            how = f"{counted} since the job was started"
+            how = f"{one.why}; {how}" if one.state == "silent" else how
+    return f"{how}; needed by {', '.join(segments)}" if segments else how

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from headrace.clock import Instant
+from headrace.clock import MINUTE, SECOND, Instant
 from headrace.plan.model import Plan
 from headrace.spark.course import Report
 
@@ -21,13 +21,15 @@ FAILING_SHARE: Final = 0.5
 class StreamCounts:
     """What one stream has brought since this life of the job began.
 
-    ``lately`` are counts of the newest batches: "" of accepted messages, others by their reason.
+    ``lately`` are counts of the newest batches: "" of accepted messages, others by their reason;
+    ``minute`` how many messages those of the last minute had.
     """
 
     accepted: int = 0
     rejected: int = 0
     last_at: Instant | None = None
     lately: deque[Counter[str]] = field(default_factory=deque)
+    minute: deque[tuple[Instant, int]] = field(default_factory=deque)
 
     def count(self, now: Instant, found: Counter[str]) -> None:
         """Count what a batch has brought."""
@@ -36,11 +38,15 @@ class StreamCounts:
         self.rejected += found.total() - accepted
         self.last_at = now
         self.lately.append(found)
+        self.minute.append((now, found.total()))
         while self._recent().total() - self.lately[0].total() >= LATELY:
             self.lately.popleft()
 
-    def told(self) -> dict[str, Any]:
-        """As JSON; ``failing`` says why, when most of what came lately was rejected."""
+    def told(self, now: Instant) -> dict[str, Any]:
+        """As JSON: ``rate`` in messages a second over the last minute, ``rejected_share`` of the
+        newest; ``failing`` says why, when most of those were rejected."""
+        while self.minute and self.minute[0][0] <= now - MINUTE:
+            self.minute.popleft()
         recent = self._recent()
         total, rejected = recent.total(), recent.total() - recent[""]
         recent.pop("", None)
@@ -53,6 +59,8 @@ class StreamCounts:
             "accepted": self.accepted,
             "rejected": self.rejected,
             "last_at": self.last_at,
+            "rate": round(sum(count for _, count in self.minute) / (MINUTE / SECOND), 2),
+            "rejected_share": round(rejected / total, 4) if total else None,
             "reasons": dict(top),
             "failing": failing,
         }
@@ -74,4 +82,4 @@ class Streams:
             found = Counter(done.by_topic.get(stream.topic, {}))
             if found:
                 counts.count(done.header.now, found)
-        return {stream.id: self._counts[stream.id].told() for stream in plan.streams}
+        return {stream.id: self._counts[stream.id].told(done.header.now) for stream in plan.streams}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -13,17 +14,23 @@ from headrace.plan.build import SegmentVersion, build_plan, streamed
 from headrace.plan.diff import PlanDiff, diff
 from headrace.plan.model import JobParameters, Plan
 from headrace.plan.registry import MemoryRegistry
+from headrace.rules.model import Segment
 from headrace.rules.rehearsal import failed_tests
 from headrace.rules.source import Rules
+from headrace.rules.streams.carriers import carried, needed
 from headrace.settings import Settings
-from headrace.store import Applied, Drafted, Edition, Store
+from headrace.store import Applied, Drafted, Edition, Store, StoredStream
 
 JOB = "stream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """What publishing did, or would do."""
+    """What publishing did, or would do.
+
+    ``unfed`` says which active segments need events that no active stream brings, though one that
+    is not active would.
+    """
 
     applied: Applied
     plan: Plan
@@ -31,6 +38,7 @@ class Publication:
     change: PlanDiff
     is_new_plan: bool
     warning: str = ""
+    unfed: tuple[str, ...] = ()
 
     @property
     def batch_only(self) -> dict[str, str]:
@@ -110,12 +118,14 @@ def carry_out(
         # The first version starts the job; a project without any has nothing to run.
         wanted = bool(plan.programs) or target is not None
         is_new = wanted and edition.aim(JOB, plan.to_json(), author=author)
+        unfed = _unfed([one.segment for one in applied.active], edition.every_stream())
     publication = Publication(
         applied=applied,
         plan=plan,
         before=before,
         change=diff(before, plan),
         is_new_plan=is_new,
+        unfed=unfed,
     )
     return publication if dry_run or not is_new else _announced(publication, settings)
 
@@ -130,6 +140,31 @@ def _compiled(applied: Applied, edition: Edition, job: JobParameters) -> Plan:
     return build_plan(
         streamed(applied.active), applied.catalog, edition.registry, job, edition.streams()
     )
+
+
+def _unfed(segments: Sequence[Segment], streams: Sequence[StoredStream]) -> tuple[str, ...]:
+    """A sentence for each event type that active rules need and only idle streams would bring.
+
+    Events in our own form come without a stream: what no stream speaks of is nobody's omission,
+    and one that is retired was so on purpose.
+    """
+    brought = [(one, types) for one in streams if (types := carried(one.stream)) is not None]
+    active = frozenset[str]().union(*(types for one, types in brought if one.state == "active"))
+    users: dict[str, list[str]] = {}
+    for segment, types in sorted(needed(segments).items()):
+        for type_ in types - active:
+            users.setdefault(type_, []).append(segment)
+    told = []
+    for type_, those in sorted(users.items()):
+        idle = [
+            f"{one.id} is {one.state}"
+            for one, types in brought
+            if type_ in types and one.state != "retired"
+        ]
+        if idle:
+            what = f"no active stream brings {type_!r} ({', '.join(idle)})"
+            told.append(f"{what}, which {', '.join(those)} need{'s' * (len(those) == 1)}")
+    return tuple(told)
 
 
 def _moved(before: Plan | None, plan: Plan) -> set[str]:

@@ -15,9 +15,9 @@ from headrace.serving import problems
 from headrace.serving.edge import BodyLimit, Measured, RawUserPaths
 from headrace.serving.exports import Exports
 from headrace.serving.freshness import Freshness
-from headrace.serving.ports import Memberships, Outputs, Segments
+from headrace.serving.ports import Memberships, Outputs, Segments, Streams
 from headrace.serving.problems import ProblemBody
-from headrace.serving.routes import exports, health, segments, users
+from headrace.serving.routes import exports, health, segments, streams, users
 
 # 1,000 ids of 256 characters of 4 bytes fit, if written plainly.
 BODY_LIMIT = 2 << 20
@@ -36,6 +36,7 @@ def create_app(
     memberships: Memberships,
     segments_: Segments,
     outputs: Outputs,
+    streams_: Streams,
     *,
     metrics: Metrics | None = None,
     clock: Clock = system_clock,
@@ -63,11 +64,18 @@ def create_app(
     app.state.memberships = memberships
     app.state.segments = segments_
     app.state.outputs = outputs
+    app.state.streams = streams_
     app.state.exports = Exports()
     app.state.metrics = metrics or Metrics()
     app.state.clock = clock
     app.state.freshness = Freshness(clock, freshness_target)
-    for router in (users.router, segments.router, exports.router, health.router):
+    for router in (
+        users.router,
+        segments.router,
+        exports.router,
+        streams.router,
+        health.router,
+    ):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=body_limit, seconds=BODY_SECONDS)

@@ -16,7 +16,7 @@ from fastapi import Depends, Path, Query, Request
 from headrace.clock import Clock
 from headrace.serving.freshness import Freshness
 from headrace.serving.models import checked_user_id
-from headrace.serving.ports import Memberships, Outputs, Segments
+from headrace.serving.ports import Memberships, Outputs, Segments, Streams
 from headrace.serving.problems import Problem
 
 
@@ -32,6 +32,11 @@ async def _segments(request: Request) -> Segments:
 
 async def _outputs(request: Request) -> Outputs:
     found: Outputs = request.app.state.outputs
+    return found
+
+
+async def _streams(request: Request) -> Streams:
+    found: Streams = request.app.state.streams
     return found
 
 
@@ -90,6 +95,7 @@ async def _after(
 TheMemberships = Annotated[Memberships, Depends(_memberships)]
 TheSegments = Annotated[Segments, Depends(_segments)]
 TheOutputs = Annotated[Outputs, Depends(_outputs)]
+TheStreams = Annotated[Streams, Depends(_streams)]
 TheClock = Annotated[Clock, Depends(_clock)]
 TheFreshness = Annotated[Freshness, Depends(_freshness)]
 AskedUser = Annotated[str, Depends(_user_id)]

@@ -13,7 +13,9 @@ import orjson
 from headrace.cache.model import CacheDown
 from headrace.clock import Clock, round_down, system_clock
 from headrace.errors import OperatorError, RuleError
+from headrace.rules.streams.carriers import needed
 from headrace.serving.ports import Building, Definition, Definitions
+from headrace.serving.streams import TROUBLED, StreamHealth, troubled
 from headrace.store import Progress, StoredVersion
 
 REFRESH_SECONDS = 2.0
@@ -38,10 +40,12 @@ class StoredSegments:
         shelf: Shelf,
         *,
         backfills: Callable[[], Sequence[Progress]] = lambda: (),
+        streams: Callable[[], Sequence[StreamHealth]] = lambda: (),
         clock: Clock = system_clock,
     ) -> None:
         self._active_versions = active_versions
         self._backfills = backfills
+        self._streams = streams
         self._shelf = shelf
         self._clock = clock
         self._latest: Definitions | None = None
@@ -66,12 +70,15 @@ class StoredSegments:
         try:
             versions = await asyncio.to_thread(self._active_versions)
             backfills = await asyncio.to_thread(self._backfills)
+            streams = await asyncio.to_thread(self._streams)
         except OperatorError as error:
             self._trouble = error
             return
         previous = self._latest
         segments = {row.segment_id: _definition(row) for row in versions}
-        self._latest = Definitions(segments, self._clock(), _building(backfills))
+        self._latest = Definitions(
+            segments, self._clock(), _building(backfills), _troubles(versions, streams)
+        )
         if previous is None or previous.segments != segments:
             with contextlib.suppress(CacheDown):
                 await self._shelf.keep_definitions(_packed(self._latest))
@@ -114,6 +121,19 @@ def _building(backfills: Sequence[Progress]) -> dict[str, Building]:
     percent = int(newest.details.get("percent", 0))
     versions: Mapping[str, int] = newest.details.get("segments", {})
     return {segment: Building(version, percent) for segment, version in versions.items()}
+
+
+def _troubles(
+    versions: Sequence[StoredVersion], streams: Sequence[StreamHealth]
+) -> dict[str, list[str]]:
+    if all(one.state not in TROUBLED for one in streams):
+        return {}
+    segments = []
+    for row in versions:
+        with contextlib.suppress(RuleError):
+            segments.append(row.segment)
+    found = troubled(needed(segments), streams)
+    return {segment: [one.in_words for one in those] for segment, those in found.items()}
 
 
 def _packed(definitions: Definitions) -> str:

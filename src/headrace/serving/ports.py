@@ -9,6 +9,7 @@ from typing import Protocol
 from headrace.cache.model import LoaderStatus, NoPage, Page, Sizes, Users, UserState
 from headrace.clock import Instant
 from headrace.rules.catalog import Field
+from headrace.serving.streams import StreamHealth
 
 
 class Memberships(Protocol):
@@ -57,11 +58,15 @@ class Building:
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """All segments that should be active, by id, as their store said at ``as_of``."""
+    """All segments that should be active, by id, as their store said at ``as_of``.
+
+    ``troubles`` says of segments, by id, which events they need and do not get at present.
+    """
 
     segments: Mapping[str, Definition]
     as_of: Instant
     building: Mapping[str, Building] = field(default_factory=dict)
+    troubles: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Segments(Protocol):
@@ -85,3 +90,10 @@ class Outputs(Protocol):
 
     async def terms(self) -> Terms:
         """As they are now, not as they were."""
+
+
+class Streams(Protocol):
+    """How the onboarded streams are; raises OperatorError when nobody can say."""
+
+    async def health(self) -> tuple[Instant, tuple[StreamHealth, ...]]:
+        """All of them, by id, and as of when: some seconds ago at most."""

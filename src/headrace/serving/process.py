@@ -13,14 +13,16 @@ from fastapi import FastAPI
 from headrace.cache.reads import CachedMemberships
 from headrace.clock import SECOND
 from headrace.errors import OperatorError
+from headrace.kafka.ends import ends_of_all
 from headrace.metrics import Metrics
 from headrace.serving.app import create_app
 from headrace.serving.definitions import StoredSegments
 from headrace.serving.outputs import StoredOutputs
+from headrace.serving.streams import LAUNCHES, StoredStreams
 from headrace.settings import Settings
 from headrace.store import SERVICE_SECONDS, Store
 
-STREAM = "stream"  # whose backfills these are
+STREAM = "stream"  # whose launches and backfills these are
 
 
 def build_app(settings: Settings) -> FastAPI:
@@ -29,10 +31,17 @@ def build_app(settings: Settings) -> FastAPI:
     store = Store(
         settings.postgres_url.get_secret_value(), settings.namespace, patience=SERVICE_SECONDS
     )
+    streams = StoredStreams(
+        store.streams,
+        lambda: store.progress(STREAM, limit=LAUNCHES),
+        lambda topics: ends_of_all(settings.kafka_bootstrap, topics),
+        target=settings.freshness_seconds * SECOND,
+    )
     segments = StoredSegments(
         store.active_versions,
         memberships,
         backfills=lambda: store.progress(STREAM, kind="backfill", limit=1),
+        streams=streams.told,
     )
 
     @contextlib.asynccontextmanager
@@ -49,6 +58,7 @@ def build_app(settings: Settings) -> FastAPI:
         memberships,
         segments,
         StoredOutputs(store.catalog, store.holds),
+        streams,
         metrics=Metrics(),
         freshness_target=settings.freshness_seconds * SECOND,
         lifespan=open_and_close,

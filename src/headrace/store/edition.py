@@ -23,7 +23,7 @@ from headrace.store.history import History, history_of
 from headrace.store.outcome import Applied, Drafted
 from headrace.store.plans import StoredPlan
 from headrace.store.registry import PostgresRegistry
-from headrace.store.streams import StreamState
+from headrace.store.streams import StoredStream, StreamState
 from headrace.store.versions import Created, StoredVersion
 
 RENUMBERED = "the text stayed; what it refers to, or the catalog, changed its meaning"
@@ -187,6 +187,10 @@ class Edition:
     def streams(self) -> tuple[Stream, ...]:
         """The active streams."""
         return tuple(one.stream for one in streams.every(self._connection) if one.state == "active")
+
+    def every_stream(self) -> list[StoredStream]:
+        """All streams, whatever their state."""
+        return streams.every(self._connection)
 
     def add_stream(self, stream: Stream, *, author: str, reason: str) -> int:
         """Keep a version of a stream, to be activated; the number it has, or had before."""

@@ -99,7 +99,7 @@ class Stream:
 
     ``types`` are the event types it may carry (any, if none is named). ``enrich`` adds properties
     to the event once it has the form of ours. A topic that is not there is made with ``partitions``
-    that are kept for ``retention`` ms.
+    that are kept for ``retention`` ms. One that brings nothing for ``silent_after`` ms is silent.
     """
 
     id: str
@@ -111,5 +111,6 @@ class Stream:
     begin: Begin = "earliest"
     partitions: int = PARTITIONS
     retention: int = RETENTION
+    silent_after: int | None = None
     map: Mapped = field(default_factory=Mapped)
     enrich: Mapping[str, Expression] = field(default_factory=dict)

@@ -58,7 +58,9 @@ FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 BEGINNINGS: Final[tuple[Begin, ...]] = get_args(Begin)
 CONVERSIONS: Final[tuple[Conversion, ...]] = get_args(Conversion)
 FIELDS: Final = ("type", "user_id", "ts", "event_id", "from", "to")
-SPEC: Final = ("topic", "format", "types", "begin", "partitions", "retention", "map", "enrich")
+SPEC: Final = (
+    "topic", "format", "types", "begin", "partitions", "retention", "silent_after", "map", "enrich",
+)  # fmt: skip
 MOST_PARTITIONS: Final = 1_000
 LONGEST_NAME: Final = 256
 DEEPEST: Final = 8
@@ -119,7 +121,8 @@ def _stream(reading: Reading, node: Node) -> Stream | None:
         types=_types(reading, spec.get("types")),
         begin=_choice(reading, spec, "begin", BEGINNINGS, "earliest"),
         partitions=_partitions(reading, spec.get("partitions")),
-        retention=_retention(reading, spec.get("retention")),
+        retention=_duration(reading, spec.get("retention"), "'retention'") or RETENTION,
+        silent_after=_duration(reading, spec.get("silent_after"), "'silent_after'"),
         map=_map(reading, spec, form),
         enrich=_expressions(reading, spec.get("enrich"), "'enrich'"),
     )
@@ -171,15 +174,15 @@ def _partitions(reading: Reading, node: Node | None) -> int:
     return 1
 
 
-def _retention(reading: Reading, node: Node | None) -> int:
-    text = reading.text(node, "'retention'") if node is not None else None
+def _duration(reading: Reading, node: Node | None, what: str) -> int | None:
+    text = reading.text(node, what) if node is not None else None
     if node is None or text is None:
-        return RETENTION
+        return None
     try:
         return parse_duration(text)
     except ValueError as error:
         reading.problem("HR112", str(error), node.place)
-        return RETENTION
+        return None
 
 
 def _map(reading: Reading, spec: MappingNode, form: Format) -> Mapped:

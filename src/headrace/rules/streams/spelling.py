@@ -40,6 +40,7 @@ def document(stream: Stream) -> dict[str, Any]:
         "begin": stream.begin,
         "partitions": stream.partitions,
         "retention": format_duration(stream.retention),
+        "silent_after": format_duration(stream.silent_after) if stream.silent_after else None,
         "map": _map(stream.map),
         "enrich": {name: _spelled(of) for name, of in stream.enrich.items()},
     }
@@ -47,7 +48,7 @@ def document(stream: Stream) -> dict[str, Any]:
         "apiVersion": API_VERSION,
         "kind": "Stream",
         "metadata": {key: text for key, text in about.items() if text},
-        "spec": {key: value for key, value in spec.items() if value not in ([], {})},
+        "spec": {key: value for key, value in spec.items() if value not in ([], {}, None)},
     }
 
 

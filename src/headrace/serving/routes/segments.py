@@ -108,6 +108,7 @@ def _body(name: str, defined: Definitions, sizes: Sizes, is_stale: bool) -> dict
         "progress": _progress(name, defined) if state == "building" else None,
         "stale": None if state == "batch" else is_stale,
         "size": size.members if size else None,
+        "troubles": list(defined.troubles.get(name, ())),
     }
 
 

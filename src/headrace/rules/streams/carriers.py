@@ -1,0 +1,41 @@
+"""Which event types streams bring, and which of them rules rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from headrace.rules.model import Compare, InSegment, Measure, Segment, Sequence, leaves
+from headrace.rules.streams.model import Constant, Stream
+
+
+def carried(stream: Stream) -> frozenset[str] | None:
+    """The event types that ``stream`` can bring; None where it does not say."""
+    said = stream.map.fields.get("type")
+    if isinstance(said, Constant):
+        return frozenset((str(said.value),))
+    return frozenset(stream.types) or None
+
+
+def needed(segments: Iterable[Segment]) -> Mapping[str, frozenset[str]]:
+    """The event types that each of ``segments`` rests on, those it refers to included."""
+    known = {segment.id: segment for segment in segments}
+    return {name: _needed(name, known, frozenset()) for name in known}
+
+
+def _needed(name: str, known: Mapping[str, Segment], above: frozenset[str]) -> frozenset[str]:
+    if name not in known or name in above:
+        return frozenset()
+    segment, found = known[name], set[str]()
+    conditions = [segment.condition]
+    if segment.stay is not None and segment.stay.exit_when is not None:
+        conditions.append(segment.stay.exit_when)
+    for condition in conditions:
+        for leaf in leaves(condition):
+            match leaf:
+                case Compare(Measure() as measure):
+                    found.add(measure.event)
+                case Sequence(steps):
+                    found.update(step.event for step in steps)
+                case InSegment(other):
+                    found |= _needed(other, known, above | {name})
+    return frozenset(found)

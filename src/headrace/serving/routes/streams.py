@@ -1,0 +1,87 @@
+"""/v1/streams: what brings events from topics of others, and how it is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from headrace.clock import format_instant, round_down
+from headrace.rules.source import did_you_mean
+from headrace.rules.streams import document
+from headrace.rules.streams.carriers import carried
+from headrace.serving.asking import TheStreams
+from headrace.serving.models import StreamBody, StreamDetail, StreamHealthBody, StreamList
+from headrace.serving.problems import Problem, ProblemBody, Responses
+from headrace.serving.streams import StreamHealth
+
+router = APIRouter(tags=["streams"])
+UNKNOWN: Responses = {404: {"model": ProblemBody, "description": "There is no such stream."}}
+StreamId = Annotated[str, Path(examples=["shop_orders"])]
+
+
+@router.get("/v1/streams")
+async def list_streams(streams: TheStreams) -> StreamList:
+    """All streams, and the state of each, as of some seconds ago."""
+    as_of, found = await streams.health()
+    return StreamList(as_of=format_instant(as_of), streams=[_body(one) for one in found])
+
+
+@router.get("/v1/streams/{stream_id}", responses=UNKNOWN)
+async def read_stream(stream_id: StreamId, streams: TheStreams) -> StreamDetail:
+    """A stream's document in force, or that would be next."""
+    as_of, found = await streams.health()
+    one = _named(stream_id, found)
+    return StreamDetail(
+        **_body(one).model_dump(),
+        as_of=format_instant(as_of),
+        document=document(one.stored.stream),
+    )
+
+
+@router.get("/v1/streams/{stream_id}/health", responses=UNKNOWN)
+async def read_stream_health(stream_id: StreamId, streams: TheStreams) -> StreamHealthBody:
+    """How a stream is: how much it brings, how much of that is rejected and why, how much waits."""
+    as_of, found = await streams.health()
+    one = _named(stream_id, found)
+    return StreamHealthBody(
+        id=one.stored.id,
+        as_of=format_instant(as_of),
+        state=one.state,
+        why=one.why,
+        accepted=one.accepted,
+        rejected=one.rejected,
+        rate=one.rate,
+        rejected_share=one.rejected_share,
+        reasons=dict(one.reasons),
+        unread=one.unread,
+        last_message_at=None if one.last_at is None else format_instant(one.last_at),
+        counted_at=None if one.as_of is None else format_instant(one.as_of),
+    )
+
+
+def _body(one: StreamHealth) -> StreamBody:
+    stream = one.stored.stream
+    types = carried(stream)
+    return StreamBody(
+        id=one.stored.id,
+        state=one.state,
+        why=one.why,
+        version=one.stored.version,
+        newest_version=one.stored.newest,
+        since=format_instant(round_down(one.stored.since)),
+        owner=stream.owner,
+        description=stream.description,
+        topic=stream.topic,
+        format=stream.format,
+        event_types=None if types is None else sorted(types),
+    )
+
+
+def _named(id: str, found: tuple[StreamHealth, ...]) -> StreamHealth:
+    known = {one.stored.id: one for one in found}
+    if id not in known:
+        hint = did_you_mean(id, known)
+        detail = f"there is no stream {id!r}" + (f" ({hint})" if hint else "")
+        raise Problem(404, "unknown-stream", detail)
+    return known[id]
