@@ -5,7 +5,7 @@
 # make airflow Airflow on loopback, for the DAGs in dags/
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor demo test properties chaos clients lint format
-.PHONY: bench bench-kernel bench-recompute bench-idle bench-windows bench-ingest
+.PHONY: bench bench-kernel bench-recompute bench-idle bench-windows bench-ingest bench-profiles
 .PHONY: airflow airflow-test clean
 
 HEADRACE := .venv/bin/headrace
@@ -79,6 +79,9 @@ bench-idle: setup ## Measure what idle users cost a batch; docs/benchmarks-idle.
 
 bench-windows: setup ## Measure what longer windows cost a batch; docs/benchmarks-windows.md
 	.venv/bin/python tests/bench/windows.py --write docs/benchmarks-windows.md
+
+bench-profiles: setup ## Measure profiles of single users among a million; writes docs/benchmarks-profiles.md
+	.venv/bin/python tests/bench/profiles.py --write docs/benchmarks-profiles.md
 
 bench-ingest: setup ## Measure the event API, ten minutes without a broker too; docs/benchmarks-ingest.md
 	.venv/bin/python tests/bench/ingest.py --away $(AWAY) --write docs/benchmarks-ingest.md

@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 from hypothesis import strategies as st
 
 from headrace.clock import DAY, HOUR
-from headrace.engine.advance import Begun, advance
+from headrace.engine.advance import advance
 from headrace.engine.compact import compact
 from headrace.engine.door import admit
 from headrace.engine.evaluate import without_repeats
 from headrace.engine.identity import FORGOTTEN, apply_identities, links_of, resolve
+from headrace.engine.standing import Begun
 from headrace.engine.state import FACTS_SCHEMA, empty_state, members_of
 from headrace.plan.build import SegmentVersion, build_plan
 from headrace.plan.diff import PlanDiff

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.clock import DAY, HOUR
-from headrace.engine.advance import Begun
 from headrace.engine.compact import compact
 from headrace.engine.evaluate import without_repeats
 from headrace.engine.families import ANEW, FAMILY_SCHEMA, Regrouping, regroup, told_again
 from headrace.engine.history import stage
 from headrace.engine.identity import FORGOTTEN, Identities, Link, apply_identities, links_of
 from headrace.engine.regroup import step
+from headrace.engine.standing import Begun
 from headrace.engine.state import CURRENT, FACTS_SCHEMA, GONE, STATE_SCHEMA
 from headrace.plan.diff import bridge, diff
 from headrace.plan.model import Plan

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.clock import DAY, HOUR
-from headrace.engine.advance import Begun
 from headrace.engine.evaluate import evaluate
 from headrace.engine.history import stage
+from headrace.engine.standing import Begun
 from headrace.plan.diff import bridge, diff
 from headrace.plan.registry import MemoryRegistry
 from headrace.rules.model import Segment

@@ -18,7 +18,7 @@ from headrace.cache.model import (
 )
 from headrace.errors import OperatorError
 from headrace.rules.catalog import Field
-from headrace.serving.ports import Building, Definition, Definitions, Terms
+from headrace.serving.ports import Building, Definition, Definitions, Ports, Profile, Terms
 from headrace.serving.streams import StreamHealth
 
 AS_OF = 1_768_212_000_250  # 2026-01-12T10:00:00.250Z
@@ -125,3 +125,34 @@ class FakeStreams:
         if self.found is None:
             raise OperatorError("Postgres does not answer")
         return AS_OF, self.found
+
+
+@dataclass
+class FakeProfiles:
+    """Profiles as given, by canonical id; ``trouble`` while there is any."""
+
+    found: dict[str, Profile] = field(default_factory=dict)
+    trouble: Exception | None = None
+
+    async def profile(self, user: str, at: int) -> Profile | None:
+        assert at == AS_OF
+        if self.trouble is not None:
+            raise self.trouble
+        return self.found.get(user)
+
+
+def faked(
+    memberships: FakeMemberships | None = None,
+    segments: FakeSegments | None = None,
+    outputs: FakeOutputs | None = None,
+    streams: FakeStreams | None = None,
+    profiles: FakeProfiles | None = None,
+) -> Ports:
+    """Ports of an API; what is not given is there and empty."""
+    return Ports(
+        memberships=memberships or FakeMemberships(),
+        segments=segments or FakeSegments(),
+        outputs=outputs or FakeOutputs(),
+        streams=streams or FakeStreams(),
+        profiles=profiles or FakeProfiles(),
+    )

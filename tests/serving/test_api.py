@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from headrace.cache.model import CacheDown, Incomplete, LoaderStatus
 from headrace.errors import OperatorError
+from headrace.lake.users import LakeDown
 from headrace.serving.app import create_app, openapi_text
-from headrace.serving.ports import Building, Definition
-from serving.fakes import AS_OF, FakeMemberships, FakeOutputs, FakeSegments, FakeStreams
+from headrace.serving.ports import Building, Definition, Profile, TraitValue
+from serving.fakes import AS_OF, FakeMemberships, FakeProfiles, FakeSegments, faked
 
 OPENAPI = Path(__file__).parents[2] / "serving" / "openapi.json"
 THEN = "2026-01-12T10:00:00.250Z"
@@ -44,10 +45,16 @@ def segments() -> FakeSegments:
 
 
 @pytest.fixture
-def client(memberships: FakeMemberships, segments: FakeSegments) -> TestClient:
-    app = create_app(
-        memberships, segments, FakeOutputs(), FakeStreams(), clock=lambda: AS_OF, body_limit=100_000
-    )
+def profiles() -> FakeProfiles:
+    return FakeProfiles()
+
+
+@pytest.fixture
+def client(
+    memberships: FakeMemberships, segments: FakeSegments, profiles: FakeProfiles
+) -> TestClient:
+    ports = faked(memberships, segments, profiles=profiles)
+    app = create_app(ports, clock=lambda: AS_OF, body_limit=100_000)
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -146,16 +153,37 @@ def test_old_answers_are_flagged(
     is_stale: bool,
 ) -> None:
     app = create_app(
-        memberships,
-        segments,
-        FakeOutputs(),
-        FakeStreams(),
+        faked(memberships, segments),
         clock=lambda: AS_OF + later,
         freshness_target=5_000,
     )
     body = {"users": ["ann"]} if method == "POST" else None
     answer = TestClient(app).request(method, path, json=body).json()
     assert (answer["as_of"], answer["stale"]) == (THEN, is_stale)
+
+
+def test_a_profile(client: TestClient, profiles: FakeProfiles) -> None:
+    profiles.found["ann"] = Profile(
+        traits={"country": TraitValue("DE", AS_OF - 250)},
+        lists={"vip": AS_OF - 1_250},
+        measures={"sum(purchase.amount)": "18.5", "max(purchase.amount)": None},
+        identities=("ann", "visitor-7"),
+        first_seen=AS_OF - 2_250,
+        updated_at=AS_OF - 250,
+    )
+    body = client.get("/v1/users/ann/profile").json()
+    assert body["identities"] == ["ann", "visitor-7"]
+    assert body["traits"] == {"country": {"value": "DE", "at": "2026-01-12T10:00:00Z"}}
+    assert body["lists"] == {"vip": "2026-01-12T09:59:59Z"}
+    assert body["measures"] == {"max(purchase.amount)": None, "sum(purchase.amount)": "18.5"}
+    assert [part["segment"] for part in body["segments"]] == ["big", "vip"]
+    assert body["as_of"] == THEN and body["first_seen"] == "2026-01-12T09:59:58Z"
+    problem(client.get("/v1/users/nobody/profile"), 404, "unknown-user")
+    # Forgotten since the cache was asked.
+    problem(client.get("/v1/users/idle/profile"), 404, "unknown-user")
+    profiles.trouble = LakeDown("profiles", "/var/tables is empty")
+    body = problem(client.get("/v1/users/ann/profile"), 503, "profiles-unavailable")
+    assert "/var" not in body["detail"]
 
 
 def test_a_segment_tells_of_its_troubles(client: TestClient, segments: FakeSegments) -> None:
@@ -171,10 +199,7 @@ def test_each_segment_is_flagged_but_those_in_batch_only(
     segments.rows.append(Definition(segment="weekly", version=1, refresh="0 3 * * 1"))
     client = TestClient(
         create_app(
-            memberships,
-            segments,
-            FakeOutputs(),
-            FakeStreams(),
+            faked(memberships, segments),
             clock=lambda: AS_OF + 9_000,
             freshness_target=5_000,
         )
@@ -429,12 +454,12 @@ def test_no_path_breaks_it(client: TestClient, odd: str, head: str, tail: str) -
 
 
 def test_the_committed_description_is_the_apps() -> None:
-    text = openapi_text(create_app(FakeMemberships(), FakeSegments(), FakeOutputs(), FakeStreams()))
+    text = openapi_text(create_app(faked()))
     assert OPENAPI.read_text() == text, "write openapi_text(app) to serving/openapi.json anew"
 
 
 def test_every_route_is_described_with_an_example() -> None:
-    document = create_app(FakeMemberships(), FakeSegments(), FakeOutputs(), FakeStreams()).openapi()
+    document = create_app(faked()).openapi()
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert operation.get("description"), path

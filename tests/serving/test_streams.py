@@ -20,7 +20,7 @@ from headrace.rules.yaml import parse_segment
 from headrace.serving.app import create_app
 from headrace.serving.streams import OLDEST, StoredStreams, StreamHealth, health_of, troubled
 from headrace.store import Progress, StoredStream
-from serving.fakes import AS_OF, FakeMemberships, FakeOutputs, FakeSegments, FakeStreams
+from serving.fakes import AS_OF, FakeStreams, faked
 from serving.test_api import problem
 
 DOCUMENT = """
@@ -134,7 +134,7 @@ def streams() -> FakeStreams:
 
 @pytest.fixture
 def client(streams: FakeStreams) -> TestClient:
-    app = create_app(FakeMemberships(), FakeSegments(), FakeOutputs(), streams, clock=lambda: AS_OF)
+    app = create_app(faked(streams=streams), clock=lambda: AS_OF)
     return TestClient(app, raise_server_exceptions=False)
 
 

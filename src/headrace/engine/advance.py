@@ -19,11 +19,11 @@ from headrace.engine.fold import Folded, folded
 from headrace.engine.group import LOST, Users, fact_rows, facts_of, input_rows, ints, users_of
 from headrace.engine.logs import Log, Logs, stored_logs
 from headrace.engine.measures import Values, formerly, measured
-from headrace.engine.members import Members
 from headrace.engine.program import NEVER, Compiled, compiled
 from headrace.engine.reasons import CAUSES, explained
 from headrace.engine.repeats import keys_of, live_ids, newest_ids, repeats
 from headrace.engine.rules import Group
+from headrace.engine.standing import Begun, Stood
 from headrace.engine.state import (
     ADDING,
     CURRENT,
@@ -31,7 +31,6 @@ from headrace.engine.state import (
     JOINED,
     STATE_SCHEMA,
     TILE,
-    WORD,
     Bools,
     Ints,
     Records,
@@ -51,18 +50,6 @@ from headrace.plan.model import Plan
 
 CELLS = 1 << 24
 """Users times measures in one go: 128 MB of integers, and as many for what they were."""
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """Slots (ids) that are folded since batch ``since``.
-
-    What older rows hold of them is left from an earlier time, when another plan folded them too;
-    the history that is staged for them has it again.
-    """
-
-    slots: frozenset[int]
-    since: int
 
 
 def advance(
@@ -107,58 +94,6 @@ def advance(
     return pa.concat_tables(parts).combine_chunks()
 
 
-@dataclass(frozen=True, slots=True)
-class _Stood:
-    """What the users' rows said; users without one said nothing."""
-
-    at: Ints
-    next_due: Ints
-    first_seen: Ints
-    traits: list[str | None]
-    tiles: tuple[Words, Ints]
-    log: Log
-    stays: list[str | None]
-    members: Members
-
-    @staticmethod
-    def of(form: Keys, users: Users, state: pa.Table, begun: Begun | None) -> _Stood:
-        count = len(users)
-        known = np.flatnonzero(users.known)
-        rows = state.take(pa.array(users.row[known]))
-
-        def column(name: str, absent: int) -> Ints:
-            out = np.full(count, absent, np.int64)
-            out[known] = ints(rows[name], absent)
-            return out
-
-        records, sizes = packed(rows["tiles"], TILE)
-        owners = np.repeat(known, sizes)
-        if begun is not None:
-            old = np.repeat(ints(rows["n"], -1) < begun.since, sizes)
-            kept = ~(old & np.isin(records["slot"], list(begun.slots)))
-            owners, records = owners[kept], records[kept]
-        tiles = stored_tiles(form, owners, records)
-        log: Log = {}
-        written = ints(rows["n"], -1)
-        for row, of in stored_logs(form.code, known, rows["logs"]):
-            for place, entries in of.items():
-                is_old = begun is not None and int(written[row]) < begun.since
-                if begun is None or not (is_old and form.code.slot_ids[place] in begun.slots):
-                    log.setdefault(place, {}).update(entries)
-        words, sizes = packed(rows["members"], WORD)
-        return _Stood(
-            at=column("at", 0),
-            next_due=column("next_due", NEVER),
-            first_seen=column("first_seen", NEVER),
-            # Users never seen have the first numbers.
-            traits=[None] * (count - len(known)) + rows["traits"].to_pylist(),
-            tiles=tiles,
-            log=log,
-            stays=[*[None] * (count - len(known)), *_texts(rows["stays"])],
-            members=Members(np.repeat(known, sizes), words),
-        )
-
-
 @dataclass(slots=True)
 class _Batch:
     """The values that the passes of one call share."""
@@ -178,7 +113,7 @@ class _Batch:
         code, users, state, now = self.code, self.users, self.state, self.now
         count = len(users)
         form = Keys(code, count)
-        stood = _Stood.of(form, users, state, self.begun)
+        stood = Stood.of(form, users, state, self.begun)
         keys, has_id = keys_of(self.events)
         ids, _ = packed(state["ids"], ID)
         # A key holds the user it was sent for: ids of other users do no harm here.
@@ -302,7 +237,7 @@ class _Batch:
                 causes[owners[owners >= 0]] = place
         return causes
 
-    def _first_seen(self, stood: _Stood, owners: Ints) -> Ints:
+    def _first_seen(self, stood: Stood, owners: Ints) -> Ints:
         """When each user's first fact came true, given whose facts do now; NEVER where none has."""
         seen = np.where(self.users.known, stood.first_seen, NEVER)
         rows = self._joined_rows()
@@ -349,11 +284,3 @@ class _Batch:
             return live_ids(ids, owners, len(self.users), oldest)
         order = np.lexsort((ids["hash"], owners))
         return ids[order], np.bincount(owners, minlength=len(self.users))
-
-
-def _texts(column: pa.ChunkedArray) -> list[str | None]:
-    # Most states have none of these: a million Nones are made faster than read.
-    if column.null_count == len(column):
-        return [None] * len(column)
-    texts: list[str | None] = column.to_pylist()
-    return texts

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from headrace.engine.advance import Begun, advance
+from headrace.engine.advance import advance
 from headrace.engine.families import ANEW, MOVES_SCHEMA
 from headrace.engine.group import ints, normalised
 from headrace.engine.identity import FORGOTTEN
 from headrace.engine.repeats import keys_of, repeats
+from headrace.engine.standing import Begun
 from headrace.engine.state import (
     CURRENT,
     GONE,

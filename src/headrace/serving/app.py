@@ -15,7 +15,7 @@ from headrace.serving import problems
 from headrace.serving.edge import BodyLimit, Measured, RawUserPaths
 from headrace.serving.exports import Exports
 from headrace.serving.freshness import Freshness
-from headrace.serving.ports import Memberships, Outputs, Segments, Streams
+from headrace.serving.ports import Ports
 from headrace.serving.problems import ProblemBody
 from headrace.serving.routes import exports, health, segments, streams, users
 
@@ -33,10 +33,7 @@ that is longer ago than the deployment allows; every error is
 
 
 def create_app(
-    memberships: Memberships,
-    segments_: Segments,
-    outputs: Outputs,
-    streams_: Streams,
+    ports: Ports,
     *,
     metrics: Metrics | None = None,
     clock: Clock = system_clock,
@@ -61,10 +58,7 @@ def create_app(
         },
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.memberships = memberships
-    app.state.segments = segments_
-    app.state.outputs = outputs
-    app.state.streams = streams_
+    app.state.ports = ports
     app.state.exports = Exports()
     app.state.metrics = metrics or Metrics()
     app.state.clock = clock

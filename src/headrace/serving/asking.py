@@ -16,28 +16,33 @@ from fastapi import Depends, Path, Query, Request
 from headrace.clock import Clock
 from headrace.serving.freshness import Freshness
 from headrace.serving.models import checked_user_id
-from headrace.serving.ports import Memberships, Outputs, Segments, Streams
+from headrace.serving.ports import Memberships, Outputs, Ports, Profiles, Segments, Streams
 from headrace.serving.problems import Problem
 
 
-async def _memberships(request: Request) -> Memberships:
-    found: Memberships = request.app.state.memberships
+def _ports(request: Request) -> Ports:
+    found: Ports = request.app.state.ports
     return found
+
+
+async def _memberships(request: Request) -> Memberships:
+    return _ports(request).memberships
 
 
 async def _segments(request: Request) -> Segments:
-    found: Segments = request.app.state.segments
-    return found
+    return _ports(request).segments
 
 
 async def _outputs(request: Request) -> Outputs:
-    found: Outputs = request.app.state.outputs
-    return found
+    return _ports(request).outputs
 
 
 async def _streams(request: Request) -> Streams:
-    found: Streams = request.app.state.streams
-    return found
+    return _ports(request).streams
+
+
+async def _profiles(request: Request) -> Profiles:
+    return _ports(request).profiles
 
 
 async def _clock(request: Request) -> Clock:
@@ -96,6 +101,7 @@ TheMemberships = Annotated[Memberships, Depends(_memberships)]
 TheSegments = Annotated[Segments, Depends(_segments)]
 TheOutputs = Annotated[Outputs, Depends(_outputs)]
 TheStreams = Annotated[Streams, Depends(_streams)]
+TheProfiles = Annotated[Profiles, Depends(_profiles)]
 TheClock = Annotated[Clock, Depends(_clock)]
 TheFreshness = Annotated[Freshness, Depends(_freshness)]
 AskedUser = Annotated[str, Depends(_user_id)]

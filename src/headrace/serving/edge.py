@@ -12,15 +12,15 @@ from headrace.metrics import Metrics
 from headrace.serving.problems import Problem, unavailable
 
 USERS = b"/v1/users/"
-SEGMENTS_OF = b"/segments"
+TAILS = (b"/segments", b"/profile")
 
 
 class RawUserPaths:
     """Keeps user ids percent-encoded until the route has been found.
 
     Servers decode paths before routing, so an encoded slash in an id would look like one of ours.
-    The id is everything behind ``/v1/users/``, up to a last ``/segments``; an id that contains
-    slashes may be written plainly, one that ends in ``/segments`` must be encoded.
+    The id is everything behind ``/v1/users/``, up to a last ``/segments`` or ``/profile``; an id
+    that contains slashes may be written plainly, one that ends in such a word must be encoded.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -32,9 +32,8 @@ class RawUserPaths:
             raw = raw.partition(b"?")[0]
             if raw.startswith(USERS):
                 user = raw[len(USERS) :]
-                tail = b""
-                if user.endswith(SEGMENTS_OF):
-                    user, tail = user[: -len(SEGMENTS_OF)], SEGMENTS_OF
+                tail = next((tail for tail in TAILS if user.endswith(tail)), b"")
+                user = user.removesuffix(tail)
                 # A control sign or a space that came unencoded must not look like a path either.
                 kept = quote(user.replace(b"/", b"%2F"), safe="%~!$&'()*+,;=:@")
                 # In place: whoever measures reads the route from the same scope afterwards.

@@ -84,6 +84,38 @@ class UserBody(UserSegments):
     measures: dict[str, MeasureBody]
 
 
+class TraitBody(BaseModel):
+    """A trait's value and the instant of the fact that says so."""
+
+    value: Any
+    at: str
+
+
+class ProfileBody(UserSegments):
+    """Everything that is known of a user. Measures are at ``as_of``; null: missing."""
+
+    model_config = example(
+        user_id="anon-1",
+        canonical_id="ann",
+        as_of=AS_OF,
+        stale=False,
+        segments=[MEMBERSHIP],
+        identities=["ann", "anon-1"],
+        traits={"country": {"value": "DE", "at": "2026-01-09T08:00:00Z"}},
+        lists={"vip": "2026-01-10T07:30:00Z"},
+        measures={"sum(purchase.amount) within 30d": "1800", "max(order.total)": None},
+        first_seen="2026-01-09T08:00:02Z",
+        updated_at="2026-01-11T09:00:00Z",
+    )
+
+    identities: Annotated[list[str], Field(description="All ids that lead to this user.")]
+    traits: dict[str, TraitBody]
+    lists: Annotated[dict[str, str], Field(description="Since when the user is on each.")]
+    measures: dict[str, str | None]
+    first_seen: str
+    updated_at: Annotated[str, Field(description="When something last changed, or came due.")]
+
+
 SegmentState = Literal["active", "building", "retiring", "batch"]
 SEGMENT = {
     "id": "high_value",

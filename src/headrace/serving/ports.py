@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from headrace.cache.model import LoaderStatus, NoPage, Page, Sizes, Users, UserState
 from headrace.clock import Instant
@@ -97,3 +97,41 @@ class Streams(Protocol):
 
     async def health(self) -> tuple[Instant, tuple[StreamHealth, ...]]:
         """All of them, by id, and as of when: some seconds ago at most."""
+
+
+class TraitValue(NamedTuple):
+    """A trait, and the ``ts`` of the fact that says so."""
+
+    value: Any
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What is known of a person; ``lists`` say since when he is on each, ``identities`` are all ids
+    that lead to him."""
+
+    traits: Mapping[str, TraitValue]
+    lists: Mapping[str, Instant]
+    measures: Mapping[str, str | None]
+    identities: tuple[str, ...]
+    first_seen: Instant
+    updated_at: Instant
+
+
+class Profiles(Protocol):
+    """Profiles as the tables have them; raises OperatorError when they cannot be read."""
+
+    async def profile(self, user: str, at: Instant) -> Profile | None:
+        """That of a canonical id, its measures at ``at``; None for nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything the app is given."""
+
+    memberships: Memberships
+    segments: Segments
+    outputs: Outputs
+    streams: Streams
+    profiles: Profiles

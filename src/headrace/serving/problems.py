@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from headrace.cache.model import CacheDown, Incomplete
 from headrace.errors import HeadraceError, OperatorError
+from headrace.lake.users import LakeDown
 
 Responses = dict[int | str, dict[str, Any]]
 MEDIA_TYPE = "application/problem+json"
@@ -94,6 +95,8 @@ def problem_of(error: HeadraceError) -> Problem:
             return unavailable("cache-incomplete", "memberships are being loaded")
         case CacheDown():
             return unavailable("cache-unavailable", "memberships cannot be read at the moment")
+        case LakeDown():
+            return unavailable("profiles-unavailable", "profiles cannot be read at the moment")
         case OperatorError():
             return unavailable("definitions-unavailable", "segments cannot be read at the moment")
         case _:

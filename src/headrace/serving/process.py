@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,10 +15,13 @@ from headrace.cache.reads import CachedMemberships
 from headrace.clock import SECOND
 from headrace.errors import OperatorError
 from headrace.kafka.ends import ends_of_all
+from headrace.lake.users import UserTables
 from headrace.metrics import Metrics
 from headrace.serving.app import create_app
 from headrace.serving.definitions import StoredSegments
 from headrace.serving.outputs import StoredOutputs
+from headrace.serving.ports import Ports
+from headrace.serving.profiles import StoredProfiles
 from headrace.serving.streams import LAUNCHES, StoredStreams
 from headrace.settings import Settings
 from headrace.store import SERVICE_SECONDS, Store
@@ -54,11 +58,17 @@ def build_app(settings: Settings) -> FastAPI:
         await memberships.close()
         store.close()
 
+    ports = Ports(
+        memberships=memberships,
+        segments=segments,
+        outputs=StoredOutputs(store.catalog, store.holds),
+        streams=streams,
+        profiles=StoredProfiles(
+            UserTables(settings.tables_root), partial(store.running_plan, STREAM), store.plan
+        ),
+    )
     return create_app(
-        memberships,
-        segments,
-        StoredOutputs(store.catalog, store.holds),
-        streams,
+        ports,
         metrics=Metrics(),
         freshness_target=settings.freshness_seconds * SECOND,
         lifespan=open_and_close,

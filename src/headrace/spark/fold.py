@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from headrace.engine.advance import Begun
 from headrace.engine.compact import merge
 from headrace.engine.families import MOVES_SCHEMA
 from headrace.engine.history import stage
 from headrace.engine.regroup import step
+from headrace.engine.standing import Begun
 from headrace.failpoints import reach
 from headrace.plan.diff import PlanDiff
 from headrace.plan.model import Plan

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from headrace.engine.advance import Begun
 from headrace.engine.families import ANEW, Regrouping
 from headrace.engine.identity import FORGOTTEN
+from headrace.engine.standing import Begun
 from headrace.plan.diff import diff
 from headrace.plan.model import Plan
 from headrace.spark.commits import Commit

@@ -1,0 +1,1 @@
+"""The Delta tables read without Spark, for one user at a time (delta-rs)."""

@@ -1,0 +1,99 @@
+"""What is known of a person, from the tables: more than Redis has, in some more time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+
+from headrace.clock import Instant
+from headrace.engine.profile import measures_of
+from headrace.engine.state import CURRENT
+from headrace.errors import OperatorError
+from headrace.lake.users import LakeDown, UserTables
+from headrace.plan.model import Plan
+from headrace.rules.catalog import LIST
+from headrace.serving.ports import Profile, TraitValue
+from headrace.store import Execution, StoredPlan
+
+AT_ONCE: Final = 4
+"""Reads under way in one process: each of them takes what a core gives for some 20 ms."""
+
+
+class StoredProfiles:
+    """Reads the tables in threads, by the plan that Postgres says the stream executes."""
+
+    def __init__(
+        self,
+        tables: UserTables,
+        running: Callable[[], Execution | None],
+        plan: Callable[[str], StoredPlan | None],
+    ) -> None:
+        """``running`` tells which plan is executed, ``plan`` the one of a hash."""
+        self._tables = tables
+        self._running = running
+        self._plan = plan
+        self._known: Plan | None = None
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def profile(self, user: str, at: Instant) -> Profile | None:
+        """The profile of a canonical id, its measures at ``at``; None for nobody.
+
+        LakeDown while the tables cannot be read; OperatorError as long as Postgres never said what
+        runs.
+        """
+        async with self._turns:
+            return await asyncio.to_thread(self._profile, user, at)
+
+    def _profile(self, user: str, at: Instant) -> Profile | None:
+        plan = self._current()
+        rows = self._tables.state(user, plan.job.buckets)
+        newest = _newest(rows)
+        if newest is None:
+            return None
+        known = orjson.loads(newest["traits"]) if newest["traits"] else {}
+        values = {name: held for name, held in known.items() if held["v"] is not None}
+        joined = self._tables.identities(user)
+        return Profile(
+            traits={
+                name: TraitValue(held["v"], held["ts"])
+                for name, held in sorted(values.items())
+                if not name.startswith(LIST)
+            },
+            lists={
+                name.removeprefix(LIST): held["ts"]
+                for name, held in sorted(values.items())
+                if name.startswith(LIST) and held["v"] is True
+            },
+            measures=measures_of(rows, plan=plan, at=at).get(user, {}),
+            identities=tuple(sorted({user, *(one for one, by in joined.items() if by == user)})),
+            first_seen=newest["first_seen"],
+            updated_at=newest["at"],
+        )
+
+    def _current(self) -> Plan:
+        try:
+            running = self._running()
+        except OperatorError:
+            if self._known is None:
+                raise
+            return self._known
+        if running is None:
+            raise LakeDown("profiles", "no batch has run yet")
+        if self._known is None or self._known.hash != running.plan_hash:
+            stored = self._plan(running.plan_hash)
+            assert stored is not None, "what is executed is kept"
+            self._known = Plan.from_json(stored.text)
+        return self._known
+
+
+def _newest(rows: pa.Table) -> dict[str, Any] | None:
+    """The row that says where the user stands, if anybody is known by the id."""
+    told: list[dict[str, Any]] = [row for row in rows.to_pylist() if row["layout"] >= CURRENT]
+    newest = max(told, key=lambda row: int(row["n"]), default=None)
+    if newest is None or newest["layout"] != CURRENT or newest["first_seen"] is None:
+        return None
+    return newest
