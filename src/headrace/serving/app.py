@@ -73,7 +73,7 @@ def create_app(
         app.include_router(router)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=body_limit, seconds=BODY_SECONDS)
-    app.add_middleware(RawUserPaths)
+    app.add_middleware(RawUserPaths, tails=(b"/segments", b"/profile"))
     app.add_middleware(Measured, metrics=app.state.metrics)
     describe = app.openapi
     # FastAPI asks the instance, so that an app may describe itself in its own way.

@@ -12,19 +12,19 @@ from headrace.metrics import Metrics
 from headrace.serving.problems import Problem, unavailable
 
 USERS = b"/v1/users/"
-TAILS = (b"/segments", b"/profile")
 
 
 class RawUserPaths:
     """Keeps user ids percent-encoded until the route has been found.
 
     Servers decode paths before routing, so an encoded slash in an id would look like one of ours.
-    The id is everything behind ``/v1/users/``, up to a last ``/segments`` or ``/profile``; an id
-    that contains slashes may be written plainly, one that ends in such a word must be encoded.
+    The id is everything behind ``/v1/users/``, up to one of ``tails``; an id that contains slashes
+    may be written plainly, one that ends in such a tail must be encoded.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, tails: tuple[bytes, ...]) -> None:
         self._app = app
+        self._tails = tails
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(USERS.decode()):
@@ -32,7 +32,7 @@ class RawUserPaths:
             raw = raw.partition(b"?")[0]
             if raw.startswith(USERS):
                 user = raw[len(USERS) :]
-                tail = next((tail for tail in TAILS if user.endswith(tail)), b"")
+                tail = next((tail for tail in self._tails if user.endswith(tail)), b"")
                 user = user.removesuffix(tail)
                 # A control sign or a space that came unencoded must not look like a path either.
                 kept = quote(user.replace(b"/", b"%2F"), safe="%~!$&'()*+,;=:@")

@@ -397,6 +397,58 @@ def test_counts_are_in_the_metrics(shop: Shop) -> None:
     assert "headrace_ingest_spool_bytes 0.0" in text
 
 
+def patch(shop: Shop, user: str, traits: Any, key: str = KEY, **headers: str) -> Response:
+    given = {"authorization": f"Bearer {key}"} | {
+        n.replace("_", "-"): v for n, v in headers.items()
+    }
+    body = traits if isinstance(traits, bytes) else json.dumps(traits).encode()
+    return shop.client.patch(f"/v1/users/{user}/traits", content=body, headers=given)
+
+
+def test_traits_of_a_user_are_set(shop: Shop) -> None:
+    answer = patch(shop, "o%2Fhara", {"age": 30, "city": None}, idempotency_key="k1")
+    assert answer.status_code == 202 and answer.json()["accepted"] == 1
+    (fact,) = shop.sent()
+    assert fact.pop("event_id") == answer.json()["results"][0]["event_id"]
+    assert fact == {
+        "type": "traits", "user_id": "o/hara", "ts": NOW, "traits": {"age": 30, "city": None},
+    }  # fmt: skip
+    again = patch(shop, "o%2Fhara", {"age": 30, "city": None}, idempotency_key="k1")
+    assert again.json() == answer.json() and len(shop.sent()) == 1
+    zipped = gzip.compress(b'{"age": 31}')
+    assert patch(shop, "ann", zipped, content_encoding="gzip").status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("traits", "status", "code", "says"),
+    [
+        ({"age": "old"}, 422, "not-a-fact", "wrong-type"),
+        ({"list:vip": True}, 422, "all-refused", "none of these"),
+        ({}, 422, "no-traits", "at least one"),
+        ([1], 422, "no-traits", "an object"),
+        (b"{", 400, "invalid-json", "not JSON"),
+    ],
+)
+def test_traits_that_cannot_be_set_are_refused(
+    shop: Shop, traits: Any, status: int, code: str, says: str
+) -> None:
+    answer = patch(shop, "ann", traits)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["code"] == code and says in answer.json()["detail"]
+    assert shop.sent() == []
+
+
+def test_a_user_is_forgotten_for_those_who_may(shop: Shop) -> None:
+    answer = shop.send(b"", "/v1/users/a%3Aforget:forget", TRUSTED)
+    assert answer.status_code == 202, answer.text
+    (fact,) = shop.sent()
+    assert (fact["type"], fact["user_id"], fact["ts"]) == ("delete", "a:forget", NOW)
+    assert shop.send(b"", "/v1/users/ann:forget").json()["code"] == "all-refused"
+    assert shop.send(b"", "/v1/users/ann:forget", key="").status_code == 401
+    assert patch(shop, "ann", {"age": 3}, key="wrong").status_code == 401
+    assert len(shop.sent()) == 1
+
+
 def test_the_committed_document_is_the_apps(shop: Shop) -> None:
     app = shop.client.app
     assert isinstance(app, FastAPI)

@@ -11,8 +11,9 @@ from headrace.clock import Clock, system_clock
 from headrace.metrics import CONTENT_TYPE, Metrics
 from headrace.serving import problems
 from headrace.serving.app import Lifespan, described
-from headrace.serving.edge import BodyLimit, Measured
-from headrace.serving.ingest.body import LARGEST
+from headrace.serving.asking import AskedUser
+from headrace.serving.edge import BodyLimit, Measured, RawUserPaths
+from headrace.serving.ingest.body import LARGEST, json_of, plain
 from headrace.serving.ingest.calls import CALLS
 from headrace.serving.ingest.gate import Cors, Gate, KeyFirst
 from headrace.serving.ingest.known import Known
@@ -86,6 +87,7 @@ def create_ingest_app(
     app.add_middleware(BodyLimit, limit=LARGEST, seconds=BODY_SECONDS, at_once=AT_ONCE)
     app.add_middleware(KeyFirst, gate=gate)
     app.add_middleware(Cors, known=known)
+    app.add_middleware(RawUserPaths, tails=(b"/traits", b":forget"))
     app.add_middleware(Measured, metrics=metrics)
     describe = app.openapi
     # FastAPI asks the instance, so that an app may describe itself in its own way.
@@ -102,6 +104,7 @@ def _with_keys(document: dict[str, Any]) -> dict[str, Any]:
 
 
 ONE: Final = {"type": "object"}
+TRAITS: Final = {"type": "object", "minProperties": 1}
 MANY: Final = {"type": "array", "items": {}, "minItems": 1, "maxItems": MOST_EVENTS}
 ONE_OR_MORE: Final = {"anyOf": [ONE, MANY]}
 BATCH: Final = {"type": "object", "required": ["batch"], "properties": {"batch": MANY}}
@@ -132,6 +135,46 @@ async def send_events(request: Request, idempotency_key: IdempotencyKey = None) 
     """Send events. Without an `event_id` one is made, from the Idempotency-Key if there is one."""
     reception: Reception = request.app.state.reception
     return await reception.take(request, None, idempotency_key or "", 202)
+
+
+@router.patch(
+    "/v1/users/{user_id}/traits",
+    status_code=202,
+    response_model=Taken,
+    responses=REFUSALS,
+    openapi_extra=_described_body(
+        {"country": "DE", "age": None}, "Traits by name; null takes one away.", TRAITS
+    ),
+    tags=["users"],
+)
+async def set_traits(
+    request: Request, user: AskedUser, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Say what is so of a user from now on. What the catalog does not allow is refused."""
+    reception: Reception = request.app.state.reception
+    traits = json_of(plain(await request.body(), request.headers.get("content-encoding", "")))
+    if not isinstance(traits, dict) or not traits:
+        raise Problem(422, "no-traits", "the body is an object of traits, and has at least one")
+    fact = {"type": "traits", "user_id": user, "traits": traits}
+    return await reception.take_fact(request, fact, idempotency_key or "")
+
+
+@router.post(
+    "/v1/users/{user_id}:forget",
+    status_code=202,
+    response_model=Taken,
+    responses=REFUSALS,
+    openapi_extra={"security": [{"writeKey": []}, {"writeKeyAsUser": []}]},
+    tags=["users"],
+)
+async def forget_user(
+    request: Request, user: AskedUser, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Forget everything of a user up to now, under all ids that are joined: for sources that
+    ``may_delete``. ``headrace forget`` waits for it, and gives a receipt."""
+    reception: Reception = request.app.state.reception
+    fact = {"type": "delete", "user_id": user}
+    return await reception.take_fact(request, fact, idempotency_key or "")
 
 
 async def _called(request: Request, kind: str) -> Response:

@@ -117,7 +117,7 @@ class KeyFirst:
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST":
+        if scope["type"] == "http" and scope["method"] in ("POST", "PATCH"):
             try:
                 self._gate.check_header(HTTPConnection(scope))
             except Problem as problem:
@@ -146,7 +146,7 @@ class Cors:
         if _is_preflight(scope):
             answer = Response(status_code=204 if is_known else 403)
             if is_known:
-                answer.headers["Access-Control-Allow-Methods"] = "POST"
+                answer.headers["Access-Control-Allow-Methods"] = "POST, PATCH"
                 answer.headers["Access-Control-Allow-Headers"] = (
                     "Authorization, Content-Type, Content-Encoding, Idempotency-Key"
                 )

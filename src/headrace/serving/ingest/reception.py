@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -15,7 +16,7 @@ from headrace.kafka.acked import Busy
 from headrace.metrics import Metrics
 from headrace.serving.ingest.answers import Answers, Remembered
 from headrace.serving.ingest.body import json_of, plain
-from headrace.serving.ingest.desk import Desk, Judged
+from headrace.serving.ingest.desk import Desk, Judged, write_json
 from headrace.serving.ingest.gate import Gate
 from headrace.serving.ingest.known import Known
 from headrace.serving.ingest.sender import Sender
@@ -54,12 +55,38 @@ class Reception:
         text = plain(await request.body(), request.headers.get("content-encoding", ""))
         body = json_of(text)
         source = self._gate.source(request, body)
+        return await self._answered(
+            source, text, key, status, lambda told: self._judged(source, body, call, told)
+        )
+
+    async def take_fact(self, request: Request, fact: Mapping[str, Any], key: str) -> Response:
+        """Take one fact that path and body state together. Problem 422 when it is none: nobody
+        waits for a person to repair what its sender still holds."""
+        source = self._gate.source(request)
+
+        def judged(told: str) -> Judged:
+            found = self._judged(source, fact, None, told)
+            (result,) = found.results
+            if result.reason is not None:
+                raise Problem(422, "not-a-fact", f"this cannot be said of a user: {result.reason}")
+            return found
+
+        return await self._answered(source, write_json(fact), key, 202, judged)
+
+    async def _answered(
+        self,
+        source: Source,
+        text: bytes,
+        key: str,
+        status: int,
+        judge: Callable[[str], Judged],
+    ) -> Response:
         digest = hashlib.sha256(text).hexdigest()
         before = self._answers.find(source, key, digest) if key else None
         if before is not None:
             return Response(before.answer, before.status, media_type="application/json")
         # Under a key that was forgotten here, another body must not get the ids of the first.
-        judged = self._judged(source, body, call, f"{key} {digest}" if key else "")
+        judged = judge(f"{key} {digest}" if key else "")
         answer = await self._delivered(source, judged)
         if key:
             self._answers.keep(source, key, Remembered(digest, answer, status))
