@@ -36,7 +36,8 @@ from headrace.clock import DAY
 from headrace.engine.advance import advance
 from headrace.engine.families import FAMILY_SCHEMA
 from headrace.engine.state import empty_state
-from headrace.lake.users import UserTables, bucket_of
+from headrace.lake.tables import Tables
+from headrace.lake.users import bucket_of
 from headrace.plan.model import Plan
 from headrace.serving.profiles import StoredProfiles
 from headrace.store import Execution, StoredPlan
@@ -108,7 +109,7 @@ def figures(crowds: int, plan: Plan) -> list[tuple[str, ...]]:
     with lake() as root:
         users = fill(root, plan, crowds)
         running = Execution("stream", plan.hash, 1, datetime.now(UTC))
-        profiles = StoredProfiles(UserTables(str(root)), lambda: running, lambda _: stored)
+        profiles = StoredProfiles(Tables(str(root)), lambda: running, lambda _: stored)
         drawn = np.random.default_rng(3).choice(users, ASKED)
         for at_once in (1, 4):
             asyncio.run(answers(profiles, drawn[:20], at_once))

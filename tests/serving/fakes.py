@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from headrace.cache.model import (
     LoaderStatus,
@@ -17,6 +18,7 @@ from headrace.cache.model import (
     UserState,
 )
 from headrace.errors import OperatorError
+from headrace.lake.timeline import Part
 from headrace.rules.catalog import Field
 from headrace.serving.ports import Building, Definition, Definitions, Ports, Profile, Terms
 from headrace.serving.streams import StreamHealth
@@ -132,6 +134,8 @@ class FakeProfiles:
     """Profiles as given, by canonical id; ``trouble`` while there is any."""
 
     found: dict[str, Profile] = field(default_factory=dict)
+    part: Part = field(default_factory=lambda: Part((), None))
+    asked: list[Any] = field(default_factory=list)
     trouble: Exception | None = None
 
     async def profile(self, user: str, at: int) -> Profile | None:
@@ -139,6 +143,12 @@ class FakeProfiles:
         if self.trouble is not None:
             raise self.trouble
         return self.found.get(user)
+
+    async def timeline(self, user: str, **asked: Any) -> Part:
+        self.asked.append((user, asked))
+        if self.trouble is not None:
+            raise self.trouble
+        return self.part
 
 
 def faked(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +17,8 @@ from hypothesis import strategies as st
 
 from headrace.cache.model import CacheDown, Incomplete, LoaderStatus
 from headrace.errors import OperatorError
-from headrace.lake.users import LakeDown
+from headrace.lake.tables import LakeDown
+from headrace.lake.timeline import Entry, Part, Place
 from headrace.serving.app import create_app, openapi_text
 from headrace.serving.ports import Building, Definition, Profile, TraitValue
 from serving.fakes import AS_OF, FakeMemberships, FakeProfiles, FakeSegments, faked
@@ -184,6 +188,55 @@ def test_a_profile(client: TestClient, profiles: FakeProfiles) -> None:
     profiles.trouble = LakeDown("profiles", "/var/tables is empty")
     body = problem(client.get("/v1/users/ann/profile"), 503, "profiles-unavailable")
     assert "/var" not in body["detail"]
+
+
+def test_a_timeline(client: TestClient, profiles: FakeProfiles) -> None:
+    day = date(2026, 1, 12)
+    event = {
+        "day": day, "n": 7, "partition": 2, "offset": 40, "at": AS_OF, "event_id": None,
+        "user_id": "visitor-7", "type": "purchase", "ts": AS_OF - 250, "properties": '{"a":1}',
+    }  # fmt: skip
+    transition = {
+        "day": day, "n": 7, "id": "ab", "at": AS_OF, "effective_at": AS_OF - 250, "segment": "big",
+        "version": 2, "change": "enter", "reason": "event", "measures": '{"m":null}',
+    }  # fmt: skip
+    place = Place(day, 7, "event", 2, 40)
+    profiles.part = Part((Entry("transition", transition), Entry("event", event)), place)
+    body = client.get("/v1/users/ann/timeline?limit=2").json()
+    entered, bought = body["entries"]
+    assert (entered["segment"], entered["measures"]) == ("big", {"m": None})
+    assert (bought["type"], bought["user_id"], bought["properties"]) == (
+        "purchase", "visitor-7", {"a": 1},
+    )  # fmt: skip
+    assert bought["id"] is None and bought["at"] == "2026-01-12T10:00:00Z"
+    cursor = body["next_cursor"]
+    profiles.part = Part((), Place(day))
+    again = client.get(f"/v1/users/ann/timeline?type=login&type=logout&cursor={cursor}").json()
+    user, asked = profiles.asked[-1]
+    assert (user, asked["before"], asked["kinds"]) == ("ann", place, ("event",))
+    assert asked["types"] == ["login", "logout"]
+    client.get(f"/v1/users/ann/timeline?kind=transition&cursor={again['next_cursor']}")
+    assert profiles.asked[-1][1]["before"] == Place(day)
+    problem(client.get("/v1/users/nobody/timeline"), 404, "unknown-user")
+    problem(client.get("/v1/users/ann/timeline?kind=x"), 422, "invalid-request")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ["2026-01-12", 7, "event", 2, 1 << 70, ""],
+        ["2026-13-12", 7, "event", 2, 1, ""],
+        ["2026-01-12", 7, "other", 2, 1, ""],
+        ["2026-01-12", "7", "event", 2, 1, ""],
+        {"day": 1},
+        7,
+    ],
+)
+def test_a_cursor_of_somebody_else_is_refused(client: TestClient, told: Any) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(told).encode()).decode().rstrip("=")
+    answer = client.get(f"/v1/users/ann/timeline?cursor={cursor}")
+    problem(answer, 422, "invalid-cursor")
+    problem(client.get("/v1/users/ann/timeline?cursor=%C3%BC"), 422, "invalid-cursor")
 
 
 def test_a_segment_tells_of_its_troubles(client: TestClient, segments: FakeSegments) -> None:

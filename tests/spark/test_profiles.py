@@ -12,7 +12,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from deployment import Deployment
-from headrace.lake.users import UserTables, bucket_of
+from headrace.lake.tables import Tables
+from headrace.lake.timeline import Entry
+from headrace.lake.users import bucket_of
 from headrace.rules.folder import load_rules
 from headrace.rules.model import Measure
 from headrace.rules.reference import explain_user
@@ -64,7 +66,7 @@ def test_profiles_are_what_the_facts_say(deployment: Deployment) -> None:
     report = deployment.run()
 
     store, at = deployment.store, report.header.now
-    tables = UserTables(deployment.settings.tables_root)
+    tables = Tables(deployment.settings.tables_root)
     profiles = StoredProfiles(tables, partial(store.running_plan, JOB), store.plan)
 
     def profile(user: str) -> Profile | None:
@@ -96,3 +98,21 @@ def test_profiles_are_what_the_facts_say(deployment: Deployment) -> None:
     assert ann is not None and ann.identities == ("ann", "phone-1", "user-7")
     for gone in ("user-7", "user-8", "nobody"):
         assert profile(gone) is None, gone
+
+    def told(user: str) -> list[Entry]:
+        part = asyncio.run(
+            profiles.timeline(user, before=None, limit=500, kinds=("event", "transition"), types=())
+        )
+        assert part.next is None
+        return list(part.entries)
+
+    sent = {(fact["user_id"], fact.get("event_id"), fact["type"]) for fact in facts
+            if fact.get("user_id") in ("ann", "user-7")}  # fmt: skip
+    entries = told("ann")
+    events = [one.row for one in entries if one.kind == "event"]
+    assert {(row["user_id"], row["event_id"], row["type"]) for row in events} - {
+        ("user-7", None, "alias"), ("phone-1", None, "alias"), ("ann", None, "alias"),
+    } == sent  # fmt: skip
+    entered = {one.row["segment"] for one in entries if one.kind == "transition"}
+    assert {segment for segment, user in deployment.members() if user == "ann"} <= entered
+    assert [one.row["reason"] for one in told("user-8") if one.kind == "event"] == []

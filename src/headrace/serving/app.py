@@ -17,7 +17,7 @@ from headrace.serving.exports import Exports
 from headrace.serving.freshness import Freshness
 from headrace.serving.ports import Ports
 from headrace.serving.problems import ProblemBody
-from headrace.serving.routes import exports, health, segments, streams, users
+from headrace.serving.routes import exports, health, segments, streams, timeline, users
 
 # 1,000 ids of 256 characters of 4 bytes fit, if written plainly.
 BODY_LIMIT = 2 << 20
@@ -65,6 +65,7 @@ def create_app(
     app.state.freshness = Freshness(clock, freshness_target)
     for router in (
         users.router,
+        timeline.router,
         segments.router,
         exports.router,
         streams.router,
@@ -73,7 +74,7 @@ def create_app(
         app.include_router(router)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=body_limit, seconds=BODY_SECONDS)
-    app.add_middleware(RawUserPaths, tails=(b"/segments", b"/profile"))
+    app.add_middleware(RawUserPaths, tails=(b"/segments", b"/profile", b"/timeline"))
     app.add_middleware(Measured, metrics=app.state.metrics)
     describe = app.openapi
     # FastAPI asks the instance, so that an app may describe itself in its own way.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from headrace.cache.model import LoaderStatus, NoPage, Page, Sizes, Users, UserState
 from headrace.clock import Instant
+from headrace.lake.timeline import Kind, Part, Place
 from headrace.rules.catalog import Field
 from headrace.serving.streams import StreamHealth
 
@@ -120,10 +121,21 @@ class Profile:
 
 
 class Profiles(Protocol):
-    """Profiles as the tables have them; raises OperatorError when they cannot be read."""
+    """What the tables have of a person; raises OperatorError when they cannot be read."""
 
     async def profile(self, user: str, at: Instant) -> Profile | None:
         """That of a canonical id, its measures at ``at``; None for nobody."""
+
+    async def timeline(
+        self,
+        user: str,
+        *,
+        before: Place | None,
+        limit: int,
+        kinds: Sequence[Kind],
+        types: Sequence[str],
+    ) -> Part:
+        """What happened to a canonical id, newest first, behind a place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from headrace.cache.model import CacheDown, Incomplete
 from headrace.errors import HeadraceError, OperatorError
-from headrace.lake.users import LakeDown
+from headrace.lake.tables import LakeDown
 
 Responses = dict[int | str, dict[str, Any]]
 MEDIA_TYPE = "application/problem+json"

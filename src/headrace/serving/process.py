@@ -15,7 +15,7 @@ from headrace.cache.reads import CachedMemberships
 from headrace.clock import SECOND
 from headrace.errors import OperatorError
 from headrace.kafka.ends import ends_of_all
-from headrace.lake.users import UserTables
+from headrace.lake.tables import Tables
 from headrace.metrics import Metrics
 from headrace.serving.app import create_app
 from headrace.serving.definitions import StoredSegments
@@ -64,7 +64,7 @@ def build_app(settings: Settings) -> FastAPI:
         outputs=StoredOutputs(store.catalog, store.holds),
         streams=streams,
         profiles=StoredProfiles(
-            UserTables(settings.tables_root), partial(store.running_plan, STREAM), store.plan
+            Tables(settings.tables_root), partial(store.running_plan, STREAM), store.plan
         ),
     )
     return create_app(

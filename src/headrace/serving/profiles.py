@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -13,7 +13,9 @@ from headrace.clock import Instant
 from headrace.engine.profile import measures_of
 from headrace.engine.state import CURRENT
 from headrace.errors import OperatorError
-from headrace.lake.users import LakeDown, UserTables
+from headrace.lake.tables import LakeDown, Tables
+from headrace.lake.timeline import Kind, Part, Place, Question, part_of
+from headrace.lake.users import identities_of, state_of
 from headrace.plan.model import Plan
 from headrace.rules.catalog import LIST
 from headrace.serving.ports import Profile, TraitValue
@@ -28,7 +30,7 @@ class StoredProfiles:
 
     def __init__(
         self,
-        tables: UserTables,
+        tables: Tables,
         running: Callable[[], Execution | None],
         plan: Callable[[str], StoredPlan | None],
     ) -> None:
@@ -50,13 +52,13 @@ class StoredProfiles:
 
     def _profile(self, user: str, at: Instant) -> Profile | None:
         plan = self._current()
-        rows = self._tables.state(user, plan.job.buckets)
+        rows = state_of(self._tables, user, plan.job.buckets)
         newest = _newest(rows)
         if newest is None:
             return None
         known = orjson.loads(newest["traits"]) if newest["traits"] else {}
         values = {name: held for name, held in known.items() if held["v"] is not None}
-        joined = self._tables.identities(user)
+        joined = identities_of(self._tables, user)
         return Profile(
             traits={
                 name: TraitValue(held["v"], held["ts"])
@@ -69,10 +71,40 @@ class StoredProfiles:
                 if name.startswith(LIST) and held["v"] is True
             },
             measures=measures_of(rows, plan=plan, at=at).get(user, {}),
-            identities=tuple(sorted({user, *(one for one, by in joined.items() if by == user)})),
+            identities=tuple(
+                sorted({user, *(one for one, by in joined.items() if by.canonical == user)})
+            ),
             first_seen=newest["first_seen"],
             updated_at=newest["at"],
         )
+
+    async def timeline(
+        self,
+        user: str,
+        *,
+        before: Place | None,
+        limit: int,
+        kinds: Sequence[Kind],
+        types: Sequence[str],
+    ) -> Part:
+        """What happened to a canonical id. LakeDown while the tables cannot be read."""
+
+        def ask() -> Part:
+            joined = identities_of(self._tables, user)
+            forgotten = {
+                name: known.forgotten for name, known in joined.items() if known.canonical == user
+            }
+            asked = Question(
+                canonical=user,
+                forgotten=forgotten or {user: None},
+                limit=limit,
+                kinds=kinds,
+                types=types,
+            )
+            return part_of(self._tables, asked, before=before)
+
+        async with self._turns:
+            return await asyncio.to_thread(ask)
 
     def _current(self) -> Plan:
         try:

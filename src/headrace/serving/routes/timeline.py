@@ -1,0 +1,112 @@
+"""/v1/users/{id}/timeline: what happened to a user."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Query
+
+from headrace.clock import format_instant
+from headrace.lake.timeline import Entry, Kind, Place
+from headrace.serving.asking import AskedUser, TheMemberships, TheProfiles
+from headrace.serving.models import EntryBody, Timeline
+from headrace.serving.problems import Problem, ProblemBody, Responses
+
+router = APIRouter(tags=["users"])
+UNKNOWN: Responses = {404: {"model": ProblemBody, "description": "Nobody has ever seen this user."}}
+
+
+def cursor_of(place: Place) -> str:
+    """An opaque text that `_before` turns into the place again."""
+    told = [place.day.isoformat(), *place[1:]]
+    return base64.urlsafe_b64encode(orjson.dumps(told)).decode().rstrip("=")
+
+
+async def _before(
+    cursor: Annotated[
+        str | None, Query(description="next_cursor of the page before.", max_length=400)
+    ] = None,
+) -> Place | None:
+    if cursor is None:
+        return None
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        place = _place(orjson.loads(raw))
+    except (binascii.Error, ValueError):
+        place = None
+    if place is None:
+        detail = "not a cursor of ours"
+        errors = [{"detail": detail, "parameter": "cursor"}]
+        raise Problem(422, "invalid-cursor", detail, errors=errors)
+    return place
+
+
+def _place(told: Any) -> Place | None:
+    match told:
+        case [str(day), int() | None as n, ("event" | "transition") as kind, int(), int(), str(id)]:
+            partition, offset = told[3:5]
+            if all(abs(number) < 1 << 63 for number in (n or 0, partition, offset)):
+                return Place(date.fromisoformat(day), n, kind, partition, offset, id)
+    return None
+
+
+@router.get("/v1/users/{user_id}/timeline", responses=UNKNOWN)
+async def read_timeline(
+    user: AskedUser,
+    memberships: TheMemberships,
+    profiles: TheProfiles,
+    before: Annotated[Place | None, Depends(_before)],
+    kind: Annotated[Kind | None, Query(description="Events, or transitions, alone.")] = None,
+    type: Annotated[
+        list[str] | None, Query(max_length=50, description="Events of these types alone.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Timeline:
+    """Events of a user, under all ids, and segments entered and left. An event that was sent twice
+    stands here twice, under one id: it counts once."""
+    state, _ = await memberships.user(user)
+    if state is None:
+        raise Problem(404, "unknown-user", f"nobody has ever seen a user {user!r}")
+    kinds: Sequence[Kind] = ("event", "transition") if kind is None else (kind,)
+    if type:
+        kinds = ("event",)
+    part = await profiles.timeline(
+        state.id, before=before, limit=limit, kinds=kinds, types=type or ()
+    )
+    return Timeline(
+        user_id=user,
+        canonical_id=state.id,
+        entries=[_body(entry) for entry in part.entries],
+        next_cursor=None if part.next is None else cursor_of(part.next),
+    )
+
+
+def _body(entry: Entry) -> EntryBody:
+    row = entry.row
+    told_at = format_instant(row["at"])
+    if entry.kind == "event":
+        return EntryBody(
+            kind="event",
+            id=row["event_id"],
+            at=format_instant(row["ts"]),
+            told_at=told_at,
+            type=row["type"],
+            user_id=row["user_id"],
+            properties=orjson.loads(row["properties"] or "{}"),
+        )
+    return EntryBody(
+        kind="transition",
+        id=row["id"],
+        at=format_instant(row["effective_at"]),
+        told_at=told_at,
+        segment=row["segment"],
+        version=row["version"],
+        change=row["change"],
+        reason=row["reason"],
+        measures=orjson.loads(row["measures"] or "{}"),
+    )
