@@ -75,7 +75,11 @@ def test_story_of_a_stream(headrace: Run, store: Store, settings: Settings, tmp_
     assert code == 1 and "read as the stream 'orders' already" in said
     assert [one.state for one in store.streams()] == ["draft", "active"]
 
-    Path(file).write_text(Path(file).read_text().replace("$.total", "$.price"))
+    text = Path(file).read_text()
+    Path(file).write_text(text.replace("amount: $.total", "total: $.total"))
+    code, _, said = headrace("add", file)
+    assert code == 1 and "the property 'amount' would come no more" in said and "[HR961]" in said
+    Path(file).write_text(text.replace("$.total", "$.price"))
     assert "version 2 is kept" in headrace("add", file)[2]
     assert {one.id: one.version for one in store.streams()} == {"orders": 1, "more_orders": 1}
     assert headrace("activate", "orders", "--version", "3")[0] == 1

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from headrace.clock import DAY
 from headrace.rules.streams import canonical, parse_stream, read_stream
+from headrace.rules.streams.compatibility import losses
 from headrace.rules.streams.model import (
     At,
     Computed,
@@ -111,3 +112,50 @@ def test_a_mistake_is_told_with_its_place(text: str, place: str, code: str, said
     assert [str(problem.place) for problem in problems] == [f"shop.yaml:{place}"]
     assert problems[0].code == code
     assert said in str(problems[0])
+
+
+BASE = (
+    HEAD
+    + """  topic: t
+  types: [seen, bought]
+  enrich: {big: $.properties.amount}
+  map:
+    type: $.kind
+    user_id: $.u
+    ts: $.t
+    event_id: $.id
+    properties: {amount: $.a, sku: $.s}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("sku: $.s", "sku: $.sku", []),
+        ("sku: $.s}", "sku: $.s, more: $.m}", []),
+        ("types: [seen, bought]", "types: [seen, bought, left]", []),
+        ("  types: [seen, bought]\n", "", []),
+        (", sku: $.s}", "}", ["the property 'sku' would come no more"]),
+        ("properties: {amount: $.a, sku: $.s}", "all_properties: $", []),
+        ("  enrich: {big: $.properties.amount}\n", "", ["'big'"]),
+        ("types: [seen, bought]", "types: [seen]", ["the event types bought would"]),
+        ("topic: t", "topic: t2", ["the topic 't' would be read no more"]),
+        ("user_id: $.u", "user_id: $.user", ["whose events they are"]),
+        ("    event_id: $.id\n", "", ["the event's id would be found elsewhere"]),
+    ],
+)
+def test_a_version_says_what_it_would_not_bring(old: str, new: str, says: list[str]) -> None:
+    assert old in BASE
+    found = losses(parse_stream(BASE), parse_stream(BASE.replace(old, new)))
+    assert len(found) == len(says)
+    for sentence, part in zip(found, says, strict=True):
+        assert part in sentence
+
+
+def test_what_any_type_may_be_is_narrowed() -> None:
+    wide = BASE.replace("  types: [seen, bought]\n", "")
+    (found,) = losses(parse_stream(wide), parse_stream(BASE))
+    assert "other than bought, seen" in found
+    whole = BASE.replace("properties: {amount: $.a, sku: $.s}", "all_properties: $")
+    assert "no expression names" in losses(parse_stream(whole), parse_stream(BASE))[0]

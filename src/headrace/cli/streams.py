@@ -75,14 +75,22 @@ def add(
     activated: Annotated[
         bool, typer.Option("--activate", help="Read it from now on, too.")
     ] = False,
+    incompatible: Annotated[
+        bool, typer.Option(help="Also when it would no longer bring what it brings.")
+    ] = False,
     author: Author = "",
     reason: Reason = "",
 ) -> None:
-    """Keep a version of a stream; nothing reads it before it is activated."""
+    """Keep a version of a stream; nothing reads it before it is activated.
+
+    Refused when rules may rest on something that the version in force brings and this would not.
+    """
     run = invoked(context)
     stream, by = _read(file), author or logged_in()
     with opened_store(run) as store:
-        number = streams.add_stream(store, run.settings, stream, author=by, reason=reason)
+        number = streams.add_stream(
+            store, run.settings, stream, author=by, reason=reason, incompatible=incompatible
+        )
         run.err.print(f"{stream.id}: version {number} is kept")
     if activated:
         activate(context, stream.id, number, author, reason)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from headrace.errors import OperatorError
 from headrace.messages.topics import TOPICS, Topic
 from headrace.rules.streams import Stream
+from headrace.rules.streams.compatibility import losses
 from headrace.runtime.publication import Publication, carry_out
 from headrace.settings import Settings
-from headrace.store import Edition, Store
+from headrace.store import Edition, Store, StoredStream
 
 
 def add_stream(
-    store: Store, settings: Settings, stream: Stream, *, author: str, reason: str
+    store: Store,
+    settings: Settings,
+    stream: Stream,
+    *,
+    author: str,
+    reason: str,
+    incompatible: bool = False,
 ) -> int:
     """Keep a version of ``stream``, to be activated; its number.
 
-    Raises OperatorError for a topic of our own.
+    Raises OperatorError for a topic of our own and, unless ``incompatible``, for a version that
+    would no longer bring what the one in force does.
     """
     if stream.topic in {row.named(settings.namespace) for row in TOPICS}:
         raise OperatorError(
@@ -26,7 +35,23 @@ def add_stream(
             code="HR949",
         )
     with store.publishing() as edition:
+        if not incompatible:
+            _require_compatible(edition.every_stream(), stream)
         return edition.add_stream(stream, author=author, reason=reason)
+
+
+def _require_compatible(known: Sequence[StoredStream], stream: Stream) -> None:
+    """OperatorError for each thing that the version in force brings and ``stream`` would not."""
+    for one in known:
+        if one.id == stream.id and one.state in ("active", "paused"):
+            lost = losses(one.stream, stream)
+            if lost:
+                raise OperatorError(
+                    f"this is not compatible with version {one.version} of {one.id!r}, which is"
+                    f" {one.state}: {'; '.join(lost)}. Rules may rest on that; --incompatible"
+                    " keeps it all the same",
+                    code="HR961",
+                )
 
 
 def activate_stream(
