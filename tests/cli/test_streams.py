@@ -181,3 +181,25 @@ def test_rules_that_wait_for_an_idle_stream_are_named(
     assert headrace("retire", "orders")[0] == 0
     assert main(["plan", str(rules)]) == 0
     assert "no active stream" not in capfd.readouterr().err, "nobody expects it any more"
+
+
+def test_a_document_is_proposed_tried_and_kept(
+    headrace: Run, store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    sample = tmp_path / "sample.jsonl"
+    orders = [
+        {"customer": {"id": f"c{one % 3}"}, "created_at": f"2026-05-01T09:00:{one:02}Z",
+         "order_id": f"o{one}", "total": 9.5}
+        for one in range(20)
+    ]  # fmt: skip
+    sample.write_text("\n".join(map(json.dumps, orders)))
+    topic = f"{settings.namespace}orders"
+    words = ("infer", "orders", "--topic", topic, "--sample", str(sample))
+    code, told, said = headrace(*words)
+    assert code == 1 and "nothing looks like 'type'" in said
+    code, told, said = headrace(*words, "--type", "purchase")
+    assert code == 0, said
+    file = tmp_path / "orders.yaml"
+    file.write_text(told)
+    assert "20 would be accepted" in headrace("try", str(file), "--sample", str(sample))[2]
+    assert headrace("add", str(file))[0] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from headrace.clock import DAY
 from headrace.rules.streams import canonical, parse_stream, read_stream
 from headrace.rules.streams.compatibility import losses
+from headrace.rules.streams.inference import propose
 from headrace.rules.streams.model import (
     At,
     Computed,
@@ -25,6 +27,7 @@ from headrace.rules.streams.model import (
     Mapped,
     Stream,
 )
+from headrace.rules.streams.spelling import yaml_text
 
 HEAD = "apiVersion: headrace/v1\nkind: Stream\nmetadata: {id: shop, owner: ann}\nspec:\n"
 MAP = "  map: {type: seen, user_id: $.u, ts: $.t}\n"
@@ -159,3 +162,53 @@ def test_what_any_type_may_be_is_narrowed() -> None:
     assert "other than bought, seen" in found
     whole = BASE.replace("properties: {amount: $.a, sku: $.s}", "all_properties: $")
     assert "no expression names" in losses(parse_stream(whole), parse_stream(BASE))[0]
+
+
+ORDERS = [
+    {
+        "number": 1000 + one,
+        "kind": "purchase" if one % 3 else "refund",
+        "createdAt": f"2026-05-01T09:00:{one:02}Z",
+        "customer": {"id": one % 7, "email": f"u{one % 7}@example.org"},
+        "total": {"value": one + 0.5, "currency": "EUR"},
+        "shipping": {"value": 4, "city": "Köln"},
+        "tags": ["new"],
+        "lines": [{"sku": "a"}],
+        "note": None,
+    }
+    for one in range(40)
+]
+
+
+def test_a_stream_is_proposed_from_a_sample() -> None:
+    lines = [orjson.dumps(order) for order in ORDERS]
+    found = propose([*lines, b"nonsense", b"[]"], id="orders", topic="shop.orders")
+    stream = parse_stream(yaml_text(found.stream))
+    assert stream == found.stream
+    assert stream.map.fields == {
+        "type": At(("kind",)),
+        "user_id": At(("customer", "id")),
+        "ts": At(("createdAt",)),
+        "event_id": At(("number",)),
+    }
+    assert stream.map.properties == {
+        "email": At(("customer", "email")),
+        "shipping_value": At(("shipping", "value")),
+        "total_value": At(("total", "value")),
+        "currency": At(("total", "currency")),
+        "city": At(("shipping", "city")),
+        "tags": At(("tags",)),
+    }
+    assert found.doubts == (
+        "2 messages are no JSON objects", "'user_id' may also be $.customer.email",
+    )  # fmt: skip
+
+
+def test_epochs_are_converted_and_what_is_missing_is_said() -> None:
+    lines = [orjson.dumps({"uid": f"u{one}", "time": 1_780_000_000 + one}) for one in range(5)]
+    found = propose(lines, id="pings", topic="p")
+    assert found.stream.map.fields["ts"] == Converted(At(("time",)), "seconds")
+    assert found.doubts == ("nothing looks like 'type': add it under 'map'",)
+    assert propose(lines, id="pings", topic="p", type="ping").doubts == ()
+    with pytest.raises(ValueError, match="JSON object"):
+        propose([b"1", b"x"], id="pings", topic="p")

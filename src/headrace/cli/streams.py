@@ -18,6 +18,8 @@ from headrace.rules.catalog import Catalog
 from headrace.rules.folder import read_file
 from headrace.rules.source import did_you_mean
 from headrace.rules.streams import Stream, document, parse_stream
+from headrace.rules.streams.inference import propose
+from headrace.rules.streams.spelling import yaml_text
 from headrace.runtime import JOB, streams
 from headrace.serving.streams import LAUNCHES, StreamHealth, health_of
 from headrace.store import StoredStream
@@ -29,6 +31,7 @@ Id = Annotated[str, typer.Argument(metavar="STREAM", help="Its id.")]
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="Topics of others, read as events.", no_args_is_help=True)
+    group.command()(infer)
     group.command("try")(try_out)
     group.command()(add)
     group.command()(activate)
@@ -37,6 +40,44 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_streams)
     group.command()(show)
     app.add_typer(group, name="streams")
+
+
+def infer(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="STREAM", help="The id that it shall have.")],
+    topic: Annotated[str, typer.Option(help="Its topic.")],
+    sample: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Messages, one a line; - is standard input.")
+    ] = None,
+    newest: Annotated[
+        int, typer.Option(help="Without a sample: so many messages of the topic.", min=1)
+    ] = 1_000,
+    type: Annotated[
+        str | None, typer.Option(help="Every message is an event of this type.")
+    ] = None,
+) -> None:
+    """Propose a document for messages like these, to be read and corrected; doubts are told.
+
+    Exit code 1 when it lacks something that events need.
+    """
+    run = invoked(context)
+    try:
+        found = propose(_messages(run, topic, sample, newest), id=id, topic=topic, type=type)
+    except ValueError as error:
+        raise OperatorError(str(error), code="HR962") from error
+    run.out.print(yaml_text(found.stream).rstrip(), markup=False, soft_wrap=True)
+    for doubt in found.doubts:
+        run.err.print(doubt, markup=False)
+    if not {"type", "user_id", "ts"} <= found.stream.map.fields.keys():
+        raise typer.Exit(1)
+
+
+def _messages(run: Invocation, topic: str, sample: str | None, newest: int) -> list[bytes]:
+    """Those of a file, or the newest of a topic."""
+    if sample is None:
+        return list(newest_messages(run.settings, topic, newest))
+    with opened(sample) as lines:
+        return [line.rstrip(b"\r\n") for line in lines if line.strip()]
 
 
 def try_out(
@@ -58,11 +99,7 @@ def try_out(
     stream = _read(file)
     with opened_store(run) as store:
         catalog = store.catalog() or Catalog()
-    if sample is not None:
-        with opened(sample) as lines:
-            messages = [line.rstrip(b"\r\n") for line in lines if line.strip()]
-    else:
-        messages = list(newest_messages(run.settings, stream.topic, newest))
+    messages = _messages(run, stream.topic, sample, newest)
     trial = tried(stream, messages, catalog=catalog, now=system_clock(), settings=run.settings)
     _print_trial(run, trial, output)
     if trial.rejected:

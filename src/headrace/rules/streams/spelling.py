@@ -6,6 +6,8 @@ import json
 from decimal import Decimal
 from typing import Any, assert_never
 
+import yaml
+
 from headrace.rules.durations import format_duration
 from headrace.rules.metadata import API_VERSION
 from headrace.rules.streams.model import (
@@ -28,6 +30,14 @@ from headrace.rules.streams.paths import path_text
 def canonical(stream: Stream) -> str:
     """The one text of a stream: equal streams give equal bytes."""
     return json.dumps(document(stream), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def yaml_text(stream: Stream) -> str:
+    """A stream as a person would write it: what is usual is left out."""
+    told = document(stream)
+    usual = document(Stream(id="", topic=""))["spec"]
+    told["spec"] = {key: value for key, value in told["spec"].items() if usual.get(key) != value}
+    return yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)
 
 
 def document(stream: Stream) -> dict[str, Any]:
