@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +14,11 @@ from headrace.cli.event_files import STDIN, opened
 from headrace.cli.invocation import Invocation, Output, invoked
 from headrace.cli.published import Format
 from headrace.clock import system_clock
-from headrace.jobs.lists import Sent, csv_rows, json_rows, send
+from headrace.errors import OperatorError
+from headrace.jobs.lists import Row, Sent, csv_rows, json_rows, send
 from headrace.kafka.confluent import ConfluentProducer
+from headrace.lake.lists import joined_ids, on_list
+from headrace.lake.tables import Tables
 from headrace.messages.topics import EVENTS, in_namespace
 from headrace.rules.conditions import LIST_NAME
 
@@ -38,6 +41,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Lists of users, from files.", no_args_is_help=True)
     group.command()(add)
     group.command()(remove)
+    group.command()(replace)
     app.add_typer(group, name="lists")
 
 
@@ -68,6 +72,66 @@ def remove(
     _change(invoked(context), name, file, column, output, on=False, dry_run=dry_run)
 
 
+def replace(
+    context: typer.Context,
+    name: Name,
+    file: File,
+    column: Column = "user_id",
+    dry_run: DryRun = False,
+    output: Format = Output.TABLE,
+) -> None:
+    """Let the users of FILE be the list NAME: put them on it, and take everybody else off.
+
+    Who is on it is read from the tables; what was sent and not yet taken up is not known there.
+    Nothing is sent when a line names nobody: it may have meant somebody who would be taken off.
+    """
+    run = invoked(context)
+    _require_name(name)
+    with _watched(run, file) as lines:
+        rows = list(_rows(file, lines, column))
+    bad = [number for number, user, _ in rows if user is None]
+    if bad or not rows:
+        trouble = f"lines that name nobody ({_numbers(bad)})" if bad else "nobody in it"
+        raise OperatorError(f"{file} has {trouble}; nothing was sent", code="HR963")
+    tables = Tables(run.settings.tables_root)
+    joined = joined_ids(tables)
+    stay = {joined.get(user, user) for _, user, _ in rows if user is not None}
+    leave = sorted(on_list(tables, name) - stay)
+    now = system_clock()
+    topic = in_namespace(run.settings.namespace, EVENTS)
+    with ExitStack() as stack:
+        producer = None
+        if not dry_run:
+            producer = stack.enter_context(ConfluentProducer(run.settings.kafka_bootstrap))
+        send(producer, topic, name, ((0, user, "") for user in leave), on=False, at=now)
+        done = send(producer, topic, name, rows, on=True, at=now)
+    if output is Output.JSON:
+        run.print_json(
+            {"list": name, "dry_run": dry_run, "on": done.users, "off": len(leave), "bad": {}}
+        )
+        return
+    would = "would be " if dry_run else ""
+    run.err.print(
+        f"{done.users:,} users {would}put on the list {name}, {len(leave):,} {would}taken off"
+    )
+
+
+def _require_name(name: str) -> None:
+    if LIST_NAME.fullmatch(name) is None:
+        raise typer.BadParameter(f"a list is named with A to Z, 0 to 9, _ and -, not {name!r}")
+
+
+def _rows(file: str, lines: Iterator[bytes], column: str) -> Iterator[Row]:
+    suffix = Path(file.removesuffix(".gz")).suffix
+    return (json_rows if suffix in JSON_LINES else csv_rows)(lines, column)
+
+
+def _numbers(lines: Sequence[int]) -> str:
+    shown = ", ".join(map(str, lines[:FIRST_LINES]))
+    more = f" and {len(lines) - FIRST_LINES:,} more" if len(lines) > FIRST_LINES else ""
+    return f"lines {shown}{more}"
+
+
 def _change(
     run: Invocation,
     name: str,
@@ -78,14 +142,11 @@ def _change(
     on: bool,
     dry_run: bool,
 ) -> None:
-    if LIST_NAME.fullmatch(name) is None:
-        raise typer.BadParameter(f"a list is named with A to Z, 0 to 9, _ and -, not {name!r}")
+    _require_name(name)
     settings, now = run.settings, system_clock()
     topic = in_namespace(settings.namespace, EVENTS)
     with ExitStack() as stack:
-        lines = stack.enter_context(_watched(run, file))
-        suffix = Path(file.removesuffix(".gz")).suffix
-        rows = (json_rows if suffix in JSON_LINES else csv_rows)(lines, column)
+        rows = _rows(file, stack.enter_context(_watched(run, file)), column)
         producer = None
         if not dry_run:
             producer = stack.enter_context(ConfluentProducer(settings.kafka_bootstrap))
@@ -120,8 +181,6 @@ def _print(
         run.print_json(told)
         return
     for reason, numbers in done.bad.items():
-        shown = ", ".join(map(str, numbers[:FIRST_LINES]))
-        more = f" and {len(numbers) - FIRST_LINES:,} more" if len(numbers) > FIRST_LINES else ""
-        run.err.print(f"{len(numbers):,} lines name nobody: {reason} (lines {shown}{more})")
+        run.err.print(f"{len(numbers):,} lines name nobody: {reason} ({_numbers(numbers)})")
     would = "would be " if dry_run else ""
     run.err.print(f"{done.users:,} users {would}{'put on' if on else 'taken off'} the list {name}")
