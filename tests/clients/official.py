@@ -1,7 +1,8 @@
 """Clients of others, as they come from their registries: `make clients`.
 
 Segment's libraries for Node and Python speak to the event API as their readers set them up, with a
-host and a write key and nothing else; kafkajs writes to Kafka. Everything they say must be on the
+host and a write key and nothing else; that of CloudEvents sends what it makes; kafkajs writes
+to Kafka. Everything they say must be on the
 topic, and be a fact to the stream's judge. Schemathesis asks what the event API's own description
 makes it think of: nothing may be answered that is not described there.
 """
@@ -126,6 +127,14 @@ def test_segments_library_for_python(host: tuple[str, str], settings: Settings) 
             ("bob", "screen"), ("bob", "group"), ("bob", "alias"),
         ]
     )  # fmt: skip
+
+
+def test_cloudevents_library_for_python(host: tuple[str, str], settings: Settings) -> None:
+    library = "cloudevents==1.12.1"
+    script = "cloudevents_python.py"
+    words = ["run", "--isolated", "--no-project", "--with", library, "python", script]
+    run(UV, *words, host[0], host[1], cwd=HERE)
+    assert facts(settings) == [("dan", "purchase"), ("dan", "purchase")]
 
 
 def test_what_the_description_makes_one_think_of(host: tuple[str, str]) -> None:

@@ -449,6 +449,65 @@ def test_a_user_is_forgotten_for_those_who_may(shop: Shop) -> None:
     assert len(shop.sent()) == 1
 
 
+CLOUD: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "c1",
+    "source": "/shop",
+    "type": "purchase",
+    "subject": "ann",
+    "time": "2026-05-01T09:00:00Z",
+    "data": {"amount": 5},
+}
+CLOUDY = "application/cloudevents+json; charset=utf-8"
+BATCHES = "application/cloudevents-batch+json"
+
+
+def test_cloudevents_are_events(shop: Shop) -> None:
+    assert shop.send(CLOUD, content_type=CLOUDY).json()["accepted"] == 1
+    again = {**CLOUD, "id": "c2"}
+    traits = {**CLOUD, "id": "c3", "type": "traits", "data": {"age": 3}}
+    join = {**CLOUD, "id": "c4", "type": "alias", "data": {"from": "v", "to": "ann"}}
+    answer = shop.send([again, traits, join], content_type=BATCHES)
+    assert answer.json()["accepted"] == 3, answer.text
+    headers = {f"ce-{name}": CLOUD[name] for name in ("specversion", "source", "type", "time")}
+    headers |= {"ce-id": "c5", "ce-subject": "J%C3%BCrgen", "content-type": "application/json"}
+    assert shop.send({"amount": 6}, **headers).json()["accepted"] == 1
+    assert shop.send(b"", **{**headers, "ce-id": "c6"}).json()["accepted"] == 1
+    sent = shop.sent()
+    assert [fact["event_id"] for fact in sent] == [f"c{number}" for number in range(1, 7)]
+    assert sent[0] == {
+        "event_id": "c1", "user_id": "ann", "type": "purchase", "ts": "2026-05-01T09:00:00Z",
+        "properties": {"amount": 5},
+    }  # fmt: skip
+    assert (sent[2]["traits"], sent[3]["from"], sent[3]["to"]) == ({"age": 3}, "v", "ann")
+    assert (sent[4]["user_id"], sent[4]["properties"]) == ("Jürgen", {"amount": 6})
+    assert "properties" not in sent[5]
+
+
+def test_two_binary_cloudevents_are_not_one_for_their_key(shop: Shop) -> None:
+    headers = {"ce-specversion": "1.0", "ce-type": "purchase", "ce-subject": "ann"}
+    for name, status in (("a", 202), ("a", 202), ("b", 409)):
+        answer = shop.send({"amount": 6}, **headers, ce_id=name, idempotency_key="k")
+        assert answer.status_code == status, answer.text
+    assert len(shop.sent()) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({**CLOUD, "specversion": "0.3"}, CLOUDY),
+        ([CLOUD], CLOUDY),
+        (CLOUD, BATCHES),
+        ([CLOUD, 7], BATCHES),
+        (7, CLOUDY),
+    ],
+)
+def test_what_is_no_cloudevent_is_refused(shop: Shop, body: Any, kind: str) -> None:
+    answer = shop.send(body, content_type=kind)
+    assert (answer.status_code, answer.json()["code"]) == (422, "no-cloudevent")
+    assert shop.sent() == []
+
+
 def test_the_committed_document_is_the_apps(shop: Shop) -> None:
     app = shop.client.app
     assert isinstance(app, FastAPI)

@@ -127,7 +127,10 @@ def _described_body(one: dict[str, Any], name: str, schema: dict[str, Any]) -> d
     response_model=Taken,
     responses=REFUSALS,
     openapi_extra=_described_body(
-        EVENT, "One event, or a list of up to 1,000; gzip is welcome.", ONE_OR_MORE
+        EVENT,
+        "One event, or a list of up to 1,000; gzip is welcome. Or CloudEvents 1.0: structured, in"
+        " batches (by Content-Type), or binary (by `ce-` headers).",
+        ONE_OR_MORE,
     ),
     tags=["events"],
 )

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from headrace.clock import Clock
 from headrace.kafka.acked import Busy
 from headrace.metrics import Metrics
+from headrace.serving.ingest import cloudevents
 from headrace.serving.ingest.answers import Answers, Remembered
 from headrace.serving.ingest.body import json_of, plain
 from headrace.serving.ingest.desk import Desk, Judged, write_json
@@ -53,8 +54,13 @@ class Reception:
     async def take(self, request: Request, call: str | None, key: str, status: int) -> Response:
         """Take the events, or the calls of kind ``call``, in the body of ``request``."""
         text = plain(await request.body(), request.headers.get("content-encoding", ""))
-        body = json_of(text)
-        source = self._gate.source(request, body)
+        if call is None and cloudevents.is_cloud_event(request.headers):
+            source = self._gate.source(request)
+            body: Any = cloudevents.events_of(request.headers, json_of(text) if text else None)
+            text = write_json(body)  # with what the headers say
+        else:
+            body = json_of(text)
+            source = self._gate.source(request, body)
         return await self._answered(
             source, text, key, status, lambda told: self._judged(source, body, call, told)
         )
