@@ -18,6 +18,7 @@ from headrace.cache.model import (
     UserState,
 )
 from headrace.errors import OperatorError
+from headrace.lake.letters import Reason, Rejected, Spot
 from headrace.lake.timeline import Part
 from headrace.rules.catalog import Field
 from headrace.serving.ports import Building, Definition, Definitions, Ports, Profile, Terms
@@ -151,12 +152,30 @@ class FakeProfiles:
         return self.part
 
 
+@dataclass
+class FakeLetters:
+    """Rejected messages as given, newest first."""
+
+    found: list[tuple[Rejected, bool]] = field(default_factory=list)
+    asked: list[Any] = field(default_factory=list)
+
+    async def reasons(self, days: int) -> list[Reason]:
+        return [Reason("bad-ts", days, AS_OF)]
+
+    async def rejected(
+        self, days: int, chosen: Sequence[str], before: Spot | None, limit: int
+    ) -> list[tuple[Rejected, bool]]:
+        self.asked.append((days, [*chosen], before))
+        return [one for one in self.found if before is None or one[0].spot < before][:limit]
+
+
 def faked(
     memberships: FakeMemberships | None = None,
     segments: FakeSegments | None = None,
     outputs: FakeOutputs | None = None,
     streams: FakeStreams | None = None,
     profiles: FakeProfiles | None = None,
+    letters: FakeLetters | None = None,
 ) -> Ports:
     """Ports of an API; what is not given is there and empty."""
     return Ports(
@@ -165,4 +184,5 @@ def faked(
         outputs=outputs or FakeOutputs(),
         streams=streams or FakeStreams(),
         profiles=profiles or FakeProfiles(),
+        letters=letters or FakeLetters(),
     )

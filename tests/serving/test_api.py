@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from headrace.cache.model import CacheDown, Incomplete, LoaderStatus
 from headrace.errors import OperatorError
+from headrace.lake.letters import Rejected, Spot
 from headrace.lake.tables import LakeDown
 from headrace.lake.timeline import Entry, Part, Place
 from headrace.serving.app import create_app, openapi_text
 from headrace.serving.ports import Building, Definition, Profile, TraitValue
-from serving.fakes import AS_OF, FakeMemberships, FakeProfiles, FakeSegments, faked
+from serving.fakes import AS_OF, FakeLetters, FakeMemberships, FakeProfiles, FakeSegments, faked
 
 OPENAPI = Path(__file__).parents[2] / "serving" / "openapi.json"
 THEN = "2026-01-12T10:00:00.250Z"
@@ -219,6 +220,30 @@ def test_a_timeline(client: TestClient, profiles: FakeProfiles) -> None:
     assert profiles.asked[-1][1]["before"] == Place(day)
     problem(client.get("/v1/users/nobody/timeline"), 404, "unknown-user")
     problem(client.get("/v1/users/ann/timeline?kind=x"), 422, "invalid-request")
+
+
+def test_dead_letters() -> None:
+    letters = FakeLetters(
+        [
+            (Rejected(Spot(9, "events.v1", 0, number), "bad-ts", AS_OF, raw), number == 2)
+            for number, raw in ((3, b"{}"), (2, b"\xff"), (1, "Köln".encode()))
+        ]
+    )
+    client = TestClient(create_app(faked(letters=letters), clock=lambda: AS_OF))
+    assert client.get("/v1/dead-letters/reasons?days=30").json() == {
+        "days": 30, "reasons": [{"reason": "bad-ts", "messages": 30, "newest_at": THEN}],
+    }  # fmt: skip
+    page = client.get("/v1/dead-letters?limit=2&reason=bad-ts&reason=not-json").json()
+    first, second = page["messages"]
+    assert (first["place"], first["text"], first["sent_again"]) == ("events.v1/0/3", "{}", False)
+    assert (second["text"], second["base64"], second["sent_again"]) == (None, "/w==", True)
+    page = client.get(f"/v1/dead-letters?cursor={page['next_cursor']}").json()
+    assert [one["text"] for one in page["messages"]] == ["Köln"] and page["next_cursor"] is None
+    assert letters.asked == [
+        (7, ["bad-ts", "not-json"], None), (7, [], Spot(9, "events.v1", 0, 2)),
+    ]  # fmt: skip
+    problem(client.get("/v1/dead-letters?cursor=W10"), 422, "invalid-cursor")
+    problem(client.get("/v1/dead-letters?days=0"), 422, "invalid-request")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from headrace.serving.exports import Exports
 from headrace.serving.freshness import Freshness
 from headrace.serving.ports import Ports
 from headrace.serving.problems import ProblemBody
-from headrace.serving.routes import exports, health, segments, streams, timeline, users
+from headrace.serving.routes import exports, health, letters, segments, streams, timeline, users
 
 # 1,000 ids of 256 characters of 4 bytes fit, if written plainly.
 BODY_LIMIT = 2 << 20
@@ -69,6 +69,7 @@ def create_app(
         segments.router,
         exports.router,
         streams.router,
+        letters.router,
         health.router,
     ):
         app.include_router(router)

@@ -6,17 +6,16 @@ longer than everything else a request does.
 
 from __future__ import annotations
 
-import base64
-import binascii
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Path, Query, Request
 
 from headrace.clock import Clock
+from headrace.serving.cursors import opened
 from headrace.serving.freshness import Freshness
 from headrace.serving.models import checked_user_id
-from headrace.serving.ports import Memberships, Outputs, Ports, Profiles, Segments, Streams
+from headrace.serving.ports import Letters, Memberships, Outputs, Ports, Profiles, Segments, Streams
 from headrace.serving.problems import Problem
 
 
@@ -43,6 +42,10 @@ async def _streams(request: Request) -> Streams:
 
 async def _profiles(request: Request) -> Profiles:
     return _ports(request).profiles
+
+
+async def _letters(request: Request) -> Letters:
+    return _ports(request).letters
 
 
 async def _clock(request: Request) -> Clock:
@@ -75,26 +78,19 @@ async def _user_id(
     ) from None
 
 
-def cursor_of(user: str) -> str:
-    """An opaque text that ``_after`` turns into the user again."""
-    return base64.urlsafe_b64encode(b"1" + user.encode()).decode().rstrip("=")
-
-
 async def _after(
     cursor: Annotated[
         str | None, Query(description="next_cursor of the page before.", max_length=2_000)
     ] = None,
 ) -> str:
-    if cursor is None:
-        return ""
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
-        if raw[:1] == b"1":
-            return checked_user_id(raw[1:].decode())
-    except (binascii.Error, ValueError):
-        pass
-    detail = "not a cursor of ours"
-    raise Problem(422, "invalid-cursor", detail, errors=[{"detail": detail, "parameter": "cursor"}])
+    return "" if cursor is None else opened(cursor, _user_of)
+
+
+def _user_of(told: Any) -> str | None:
+    match told:
+        case [str(user)]:
+            return checked_user_id(user)
+    return None
 
 
 TheMemberships = Annotated[Memberships, Depends(_memberships)]
@@ -102,6 +98,7 @@ TheSegments = Annotated[Segments, Depends(_segments)]
 TheOutputs = Annotated[Outputs, Depends(_outputs)]
 TheStreams = Annotated[Streams, Depends(_streams)]
 TheProfiles = Annotated[Profiles, Depends(_profiles)]
+TheLetters = Annotated[Letters, Depends(_letters)]
 TheClock = Annotated[Clock, Depends(_clock)]
 TheFreshness = Annotated[Freshness, Depends(_freshness)]
 AskedUser = Annotated[str, Depends(_user_id)]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from headrace.cache.model import LoaderStatus, NoPage, Page, Sizes, Users, UserState
 from headrace.clock import Instant
+from headrace.lake.letters import Reason, Rejected, Spot
 from headrace.lake.timeline import Kind, Part, Place
 from headrace.rules.catalog import Field
 from headrace.serving.streams import StreamHealth
@@ -138,6 +139,18 @@ class Profiles(Protocol):
         """What happened to a canonical id, newest first, behind a place."""
 
 
+class Letters(Protocol):
+    """Rejected messages of the last days; raises OperatorError when they cannot be read."""
+
+    async def reasons(self, days: int) -> list[Reason]:
+        """Why, and how many for each reason."""
+
+    async def rejected(
+        self, days: int, chosen: Sequence[str], before: Spot | None, limit: int
+    ) -> list[tuple[Rejected, bool]]:
+        """Those behind a spot, newest first, and whether each was sent again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """Everything the app is given."""
@@ -147,3 +160,4 @@ class Ports:
     outputs: Outputs
     streams: Streams
     profiles: Profiles
+    letters: Letters

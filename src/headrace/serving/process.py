@@ -19,6 +19,7 @@ from headrace.lake.tables import Tables
 from headrace.metrics import Metrics
 from headrace.serving.app import create_app
 from headrace.serving.definitions import StoredSegments
+from headrace.serving.letters import StoredLetters
 from headrace.serving.outputs import StoredOutputs
 from headrace.serving.ports import Ports
 from headrace.serving.profiles import StoredProfiles
@@ -58,14 +59,14 @@ def build_app(settings: Settings) -> FastAPI:
         await memberships.close()
         store.close()
 
+    tables = Tables(settings.tables_root)
     ports = Ports(
         memberships=memberships,
         segments=segments,
         outputs=StoredOutputs(store.catalog, store.holds),
         streams=streams,
-        profiles=StoredProfiles(
-            Tables(settings.tables_root), partial(store.running_plan, STREAM), store.plan
-        ),
+        profiles=StoredProfiles(tables, partial(store.running_plan, STREAM), store.plan),
+        letters=StoredLetters(tables, store.replayed),
     )
     return create_app(
         ports,

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from headrace.cache.model import NoPage, Size, Sizes
 from headrace.clock import Instant, format_instant
 from headrace.rules.model import CONTINUOUS
-from headrace.serving.asking import After, TheFreshness, TheMemberships, TheSegments, cursor_of
+from headrace.serving.asking import After, TheFreshness, TheMemberships, TheSegments
+from headrace.serving.cursors import sealed
 from headrace.serving.models import Members, SegmentBody, SegmentDetail, SegmentList, SegmentState
 from headrace.serving.ports import Definition, Definitions
 from headrace.serving.problems import Problem, ProblemBody, Responses
@@ -78,7 +79,7 @@ async def list_members(
         if page.is_known:
             raise Problem(409, "members-not-kept", "HEADRACE_CACHE__MEMBERS is off")
         raise _unknown(segment_id)
-    cursor = cursor_of(page.next_after) if page.next_after is not None else None
+    cursor = sealed([page.next_after]) if page.next_after is not None else None
     if cursor is not None:
         query = urlencode({"limit": limit, "cursor": cursor})
         response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Any
@@ -14,6 +12,7 @@ from fastapi import APIRouter, Depends, Query
 from headrace.clock import format_instant
 from headrace.lake.timeline import Entry, Kind, Place
 from headrace.serving.asking import AskedUser, TheMemberships, TheProfiles
+from headrace.serving.cursors import opened, sealed
 from headrace.serving.models import EntryBody, Timeline
 from headrace.serving.problems import Problem, ProblemBody, Responses
 
@@ -21,37 +20,18 @@ router = APIRouter(tags=["users"])
 UNKNOWN: Responses = {404: {"model": ProblemBody, "description": "Nobody has ever seen this user."}}
 
 
-def cursor_of(place: Place) -> str:
-    """An opaque text that `_before` turns into the place again."""
-    told = [place.day.isoformat(), *place[1:]]
-    return base64.urlsafe_b64encode(orjson.dumps(told)).decode().rstrip("=")
-
-
 async def _before(
     cursor: Annotated[
         str | None, Query(description="next_cursor of the page before.", max_length=400)
     ] = None,
 ) -> Place | None:
-    if cursor is None:
-        return None
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
-        place = _place(orjson.loads(raw))
-    except (binascii.Error, ValueError):
-        place = None
-    if place is None:
-        detail = "not a cursor of ours"
-        errors = [{"detail": detail, "parameter": "cursor"}]
-        raise Problem(422, "invalid-cursor", detail, errors=errors)
-    return place
+    return None if cursor is None else opened(cursor, _place)
 
 
 def _place(told: Any) -> Place | None:
     match told:
         case [str(day), int() | None as n, ("event" | "transition") as kind, int(), int(), str(id)]:
-            partition, offset = told[3:5]
-            if all(abs(number) < 1 << 63 for number in (n or 0, partition, offset)):
-                return Place(date.fromisoformat(day), n, kind, partition, offset, id)
+            return Place(date.fromisoformat(day), n, kind, told[3], told[4], id)
     return None
 
 
@@ -82,7 +62,7 @@ async def read_timeline(
         user_id=user,
         canonical_id=state.id,
         entries=[_body(entry) for entry in part.entries],
-        next_cursor=None if part.next is None else cursor_of(part.next),
+        next_cursor=None if part.next is None else sealed(part.next),
     )
 
 
