@@ -23,6 +23,7 @@ from headrace.serving.letters import StoredLetters
 from headrace.serving.outputs import StoredOutputs
 from headrace.serving.ports import Ports
 from headrace.serving.profiles import StoredProfiles
+from headrace.serving.prompt import PromptHttp
 from headrace.serving.streams import LAUNCHES, StoredStreams
 from headrace.settings import Settings
 from headrace.store import SERVICE_SECONDS, Store
@@ -88,6 +89,7 @@ def listen(app: FastAPI, host: str, port: int, *, setting: str) -> int:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            http=PromptHttp,
             host=host,
             port=port,
             log_level="warning",
