@@ -25,7 +25,8 @@ SHOWN = [
     for line in block.splitlines()
     if line.startswith("- ")
 ]
-SPECS = [block for block in BLOCKS if not block.startswith("- ")]
+SPECS = [block for block in BLOCKS if not block.startswith(("- ", "traits:"))]
+TRAITS = [block for block in BLOCKS if block.startswith("traits:")]
 STATEMENTS = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -48,6 +49,17 @@ def test_specs_are_canonical(spec: str) -> None:
     assert read.segment is not None and not read.problems
     assert not check_segment(read.segment, load_rules(ROOT / "rules").catalog, read.places)
     assert print_segment(read.segment).endswith(f"\n{spec}")
+
+
+@pytest.mark.parametrize("traits", TRAITS)
+def test_traits_are_those_of_a_catalog(tmp_path: Path, traits: str) -> None:
+    events = (ROOT / "rules" / "catalog.yaml").read_text().partition("traits:")[0]
+    rules = {"big": "{trait: lifetime_value, gt: 1000}"}
+    found = load_rules(write_rules(tmp_path, rules, events + traits))
+    assert not found.problems
+    assert {*found.catalog.traits, *found.catalog.computed} == {
+        line.partition(":")[0].strip() for line in traits.splitlines()[1:]
+    }
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)

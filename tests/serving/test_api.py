@@ -172,6 +172,7 @@ def test_a_profile(client: TestClient, profiles: FakeProfiles) -> None:
         traits={"country": TraitValue("DE", AS_OF - 250)},
         lists={"vip": AS_OF - 1_250},
         measures={"sum(purchase.amount)": "18.5", "max(purchase.amount)": None},
+        computed={"lifetime_value": "18.5"},
         identities=("ann", "visitor-7"),
         first_seen=AS_OF - 2_250,
         updated_at=AS_OF - 250,
@@ -181,6 +182,7 @@ def test_a_profile(client: TestClient, profiles: FakeProfiles) -> None:
     assert body["traits"] == {"country": {"value": "DE", "at": "2026-01-12T10:00:00Z"}}
     assert body["lists"] == {"vip": "2026-01-12T09:59:59Z"}
     assert body["measures"] == {"max(purchase.amount)": None, "sum(purchase.amount)": "18.5"}
+    assert body["computed"] == {"lifetime_value": "18.5"}
     assert [part["segment"] for part in body["segments"]] == ["big", "vip"]
     assert body["as_of"] == THEN and body["first_seen"] == "2026-01-12T09:59:58Z"
     problem(client.get("/v1/users/nobody/profile"), 404, "unknown-user")

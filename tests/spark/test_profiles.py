@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import functions as F
@@ -49,7 +50,7 @@ def test_a_user_lies_in_the_bucket_that_spark_says(spark: Session) -> None:
 def test_profiles_are_what_the_facts_say(deployment: Deployment) -> None:
     now = time.time_ns() // 1_000_000
     deployment.publish(RULES, CATALOG)
-    facts: list[dict[str, object]] = []
+    facts: list[dict[str, Any]] = []
     for number, user in enumerate(USERS):
         for one in range(number % 4):
             amount = 10.25 * (one + number)
@@ -116,3 +117,24 @@ def test_profiles_are_what_the_facts_say(deployment: Deployment) -> None:
     entered = {one.row["segment"] for one in entries if one.kind == "transition"}
     assert {segment for segment, user in deployment.members() if user == "ann"} <= entered
     assert [one.row["reason"] for one in told("user-8") if one.kind == "event"] == []
+
+    # A computed trait is kept from now on with all its history, though no rule asks for it.
+    assert ann.computed == {}
+    before = store.active_versions()
+    more = CATALOG.rstrip() + "\n  lifetime_value: {event: purchase, sum: amount}\n"
+    deployment.publish(RULES, more)
+    assert store.active_versions() == before, "no rule means anything else"
+    target = store.target_hash(JOB)
+    deployment.run(lambda done: done.header.plan == target)
+    for user in ("ann", "o'hara", "user-11"):
+        spent = sum(
+            Decimal(str(fact["properties"]["amount"]))
+            for fact in facts
+            if fact.get("type") == "purchase" and fact["user_id"] in {user, *_joined(user)}
+        )
+        known = profile(user)
+        assert known is not None and Decimal(known.computed["lifetime_value"] or 0) == spent
+
+
+def _joined(user: str) -> set[str]:
+    return {"user-7", "phone-1"} if user == "ann" else set()

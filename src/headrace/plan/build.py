@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 
 from headrace.errors import InternalError
 from headrace.messages import topics
-from headrace.plan.model import Branch, JobParameters, Plan, Program, Stay, Tree, tree_out
+from headrace.plan.model import (
+    Branch,
+    JobParameters,
+    MeasureTest,
+    Plan,
+    Program,
+    Stay,
+    Tree,
+    tree_out,
+)
 from headrace.plan.registry import MemoryRegistry, Registry
 from headrace.plan.sharing import Found, Leaf, Node
 from headrace.plan.text import canonical
@@ -61,14 +70,20 @@ def build_plan(
             raise InternalError(f"{one.segment.id!r} is SQL in batch and part of no plan")
     found = Found(catalog, {one.segment.id: one.segment for one in ordered})
     trees = [found.segment(one.segment) for one in ordered]
+    kept = {name: found.computed(one.measure) for name, one in sorted(catalog.computed.items())}
     layout = found.laid_out(registry)
     ids = registry.ids("version", [f"{one.segment.id}@{one.version}" for one in ordered])
     programs = tuple(
         Program(version_id, one.segment.id, one.version, _indexed(tree, layout.place))
         for version_id, one, tree in zip(ids, ordered, trees, strict=True)
     )
+    computed = []
+    for name, leaf in kept.items():
+        predicate = layout.predicates[layout.place[leaf]]
+        assert isinstance(predicate, MeasureTest)
+        computed.append((name, predicate.measure))
     return Plan(
-        catalog=catalog,
+        catalog=replace(catalog, computed={}),  # in the plan they are measures
         event_types=tuple(sorted({base.event for base in layout.bases})),
         sources=SOURCES,
         outputs=OUTPUTS,
@@ -91,6 +106,7 @@ def build_plan(
             for id_, measure, held in layout.stays
         ),
         streams=tuple(sorted(streams, key=lambda stream: stream.id)),
+        computed=tuple(computed),
     )
 
 

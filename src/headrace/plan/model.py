@@ -214,6 +214,8 @@ class Plan:
     """Each after those it refers to."""
     streams: tuple[Stream, ...] = ()
     """Whose topics are read beside our own, by id."""
+    computed: tuple[tuple[str, int], ...] = ()
+    """Computed traits by name, each with the place of its measure."""
 
     def to_json(self) -> str:
         """Canonical text: equal plans give equal bytes."""
@@ -256,9 +258,11 @@ def _plan_out(plan: Plan) -> dict[str, Any]:
     # Named only where there are any: the plans of most projects stay what they were.
     stays = {"stays": [_stay_out(stay) for stay in plan.stays]} if plan.stays else {}
     streams = {"streams": [document(one) for one in plan.streams]} if plan.streams else {}
+    computed = {"computed": dict(plan.computed)} if plan.computed else {}
     return {
         **stays,
         **streams,
+        **computed,
         "format": FORMAT,
         "catalog": text.catalog_out(plan.catalog),
         "event_types": plan.event_types,
@@ -328,6 +332,7 @@ def _plan_in(value: Mapping[str, Any]) -> Plan:
         job=JobParameters(**value["job"]),
         stays=tuple(_stay_in(part) for part in value.get("stays", ())),
         streams=tuple(parse_stream(text.canonical(part)) for part in value.get("streams", ())),
+        computed=tuple(sorted(value.get("computed", {}).items())),
     )
 
 

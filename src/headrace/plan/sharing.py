@@ -295,8 +295,17 @@ class Found:
         self.leaves.setdefault(leaf)
         return ("not", (leaf,)) if negated else leaf
 
+    def computed(self, measure: model.Measure) -> Leaf:
+        """The leaf whose measure is kept for a computed trait, whether or not a rule asks."""
+        leaf = self._measure(measure, "exists", True)
+        assert isinstance(leaf, _Test)
+        self.leaves.setdefault(leaf)
+        return leaf
+
     def _trait(self, name: str, compare: Compare) -> Node:
         operator, value = compare.operator, compare.value
+        if name in self.catalog.computed:
+            return self._measure(self.catalog.computed[name].measure, operator, value)
         type_ = _known(self.catalog.traits, name, "trait").type
         line = line_of(type_, value)
         if line is not None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from headrace.rules.model import Measure
+
 FieldType = Literal["string", "integer", "decimal", "boolean", "timestamp", "array<string>"]
 Mode = Literal["freeze", "evolve", "quarantine"]
 
@@ -25,6 +27,14 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Computed:
+    """A trait that nobody states: what ``measure`` comes to for the user, at any instant."""
+
+    measure: Measure
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EventType:
     """One kind of fact and the properties it may carry."""
 
@@ -36,11 +46,13 @@ class EventType:
 class Catalog:
     """Everything rules may refer to.
 
+    A name is that of a trait or of a computed one.
     ``properties_mode`` and ``events_mode`` say what happens to names the catalog lacks:
     ``freeze`` rejects the event, ``evolve`` keeps it, ``quarantine`` sets it aside.
     """
 
     events: Mapping[str, EventType] = field(default_factory=dict)
     traits: Mapping[str, Field] = field(default_factory=dict)
+    computed: Mapping[str, Computed] = field(default_factory=dict)
     properties_mode: Mode = "evolve"
     events_mode: Mode = "evolve"

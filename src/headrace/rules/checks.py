@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final, assert_never
 
@@ -91,6 +91,14 @@ def check(rules: Rules, *, retention: int = RETENTION) -> tuple[Problem, ...]:
     return (*problems, *check_references(rules.segments, rules.places))
 
 
+def check_catalog(
+    catalog: Catalog, places: Places, *, retention: int = RETENTION
+) -> tuple[Problem, ...]:
+    """Everything wrong with the computed traits of a catalog."""
+    found = _Checks(catalog, places, retention).computed()
+    return tuple(sorted(found, key=lambda problem: (problem.place, problem.code)))
+
+
 def check_segment(
     segment: Segment, catalog: Catalog, places: Places, *, retention: int = RETENTION
 ) -> tuple[Problem, ...]:
@@ -161,10 +169,28 @@ class _Checks:
             case _:
                 assert_never(condition)
 
-    def _trait(self, name: str, path: Path) -> _Subject | Problem:
+    def computed(self) -> Iterator[Problem]:
+        """Problems of the catalog's computed traits."""
+        for name, one in self.catalog.computed.items():
+            path = ("traits", name)
+            yield from self._event(one.measure.event, one.measure.where, path)
+            yield from self._window(one.measure.window, path)
+            found = self._measure(one.measure, path)
+            if isinstance(found, Problem):
+                yield found
+            elif found is not None and found.type not in ("integer", "decimal", "timestamp"):
+                message = f"{found.words} is {_a(found.type)}: only numbers and instants are kept"
+                yield self.problem("HR204", message, (*path, "field"))
+
+    def _trait(self, name: str, path: Path) -> _Subject | Problem | None:
+        if name in self.catalog.computed:
+            found = self._measure(self.catalog.computed[name].measure, path)
+            # What is wrong with the measure itself, the catalog is told.
+            words = f"computed trait {name!r}"
+            return replace(found, words=words) if isinstance(found, _Subject) else None
         field = self.catalog.traits.get(name)
         if field is None:
-            hint = did_you_mean(name, self.catalog.traits)
+            hint = did_you_mean(name, {**self.catalog.traits, **self.catalog.computed})
             return self.problem("HR202", f"unknown trait {name!r}", path, hint)
         return _Subject(f"trait {name!r}", field.type, limit=field.type)
 

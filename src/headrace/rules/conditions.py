@@ -43,6 +43,7 @@ MOST_NODES = 500
 LOGIC: Final = ("all", "any", "none", "not")
 OPERATORS: Final[tuple[Operator, ...]] = get_args(Operator)
 FUNCTIONS: Final[tuple[Function, ...]] = get_args(Function)
+MEASURE_KEYS: Final = ("event", *FUNCTIONS, "where", *WINDOWS, "between")
 HEADS: Final = (
     *LOGIC, "did", "did_not", "event", "trait", "segment", "list", "sample", "sequence",
 )  # fmt: skip
@@ -303,6 +304,16 @@ def _event(reading: Reading, mapping: Mapping, path: Path) -> Condition | None:
         return None
     zone = reading.zone if function == "days_active" else "UTC"
     return Compare(Measure(function, event, field, where, window, zone), operator, value)
+
+
+def read_measure(reading: Reading, mapping: Mapping, path: Path) -> Measure | None:
+    """What an event condition measures, written without a comparison."""
+    event = _name(reading, mapping, "event", path + ("event",))
+    function, field = _function(reading, mapping, path)
+    where, window = _where_and_window(reading, mapping, path)
+    if event is None or function is None:
+        return None
+    return Measure(function, event, field, where, window)
 
 
 def _function(reading: Reading, mapping: Mapping, path: Path) -> tuple[Function | None, str | None]:

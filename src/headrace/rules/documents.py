@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final, get_args
 
 from headrace.errors import Place, Problem
-from headrace.rules.catalog import Catalog, EventType, Field, FieldType, Mode
-from headrace.rules.conditions import read_condition
+from headrace.rules.catalog import LIST, Catalog, Computed, EventType, Field, FieldType, Mode
+from headrace.rules.conditions import MEASURE_KEYS, read_condition, read_measure
 from headrace.rules.cron import EXAMPLE
 from headrace.rules.metadata import (
     read_head,
@@ -41,7 +41,7 @@ def read_catalog(text: str, file: str = "<text>") -> CatalogText:
     reading = Reading(file)
     node = read_node(text, file, reading.problems)
     catalog = _catalog(reading, node) if node is not None else Catalog()
-    return CatalogText(catalog, in_order(reading.problems))
+    return CatalogText(catalog, in_order(reading.problems), Places(file, reading.places))
 
 
 def in_order(problems: list[Problem]) -> tuple[Problem, ...]:
@@ -139,8 +139,13 @@ def _catalog(reading: Reading, node: Node) -> Catalog:
             reading.problem("HR111", f"the event type {name!r} is reserved", body.place)
         else:
             events[name] = _event_type(reading, name, body)
-    traits = {}
+    traits, computed = {}, {}
     for name, body in _named(reading, document.get("traits"), "traits", "trait"):
+        if isinstance(body, Mapping) and body.get("event") is not None:
+            measure = _computed(reading, name, body)
+            if measure is not None:
+                computed[name] = measure
+            continue
         field = _field(reading, f"trait {name!r}", body)
         if field is not None:
             traits[name] = field
@@ -151,6 +156,7 @@ def _catalog(reading: Reading, node: Node) -> Catalog:
     return Catalog(
         events=events,
         traits=traits,
+        computed=computed,
         properties_mode=_mode(reading, mapping, "properties"),
         events_mode=_mode(reading, mapping, "events"),
     )
@@ -204,6 +210,16 @@ def _field(reading: Reading, what: str, node: Node) -> Field | None:
         pii=bool(pii is not None and reading.boolean(pii, "'pii'")),
         description=_optional_text(reading, body, "description"),
     )
+
+
+def _computed(reading: Reading, name: str, body: Mapping) -> Computed | None:
+    what = f"the computed trait {name!r}"
+    if name.startswith(LIST):
+        reading.problem("HR111", f"{name!r} is the name of a list", body.place)
+    reading.known_keys(body, (*MEASURE_KEYS, "description"), what)
+    measure = read_measure(reading, body, ("traits", name))
+    description = _optional_text(reading, body, "description")
+    return None if measure is None else Computed(measure, description)
 
 
 def _optional_text(reading: Reading, mapping: Mapping, key: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headrace.errors import OperatorError, Place, Problem
 from headrace.rules.catalog import Catalog
-from headrace.rules.checks import RETENTION, check_segment
+from headrace.rules.checks import RETENTION, check_catalog, check_segment
 from headrace.rules.documents import read_catalog, read_segment
 from headrace.rules.meaning.check import check_meaning
 from headrace.rules.model import Segment
@@ -90,7 +90,7 @@ def _catalog(root: Path, problems: list[Problem]) -> tuple[Catalog, str]:
             if text is None:
                 return Catalog(), str(file)
             read = read_catalog(text, str(file))
-            problems += read.problems
+            problems += read.problems or check_catalog(read.catalog, read.places)
             return read.catalog, str(file)
     file = root / "catalog.yaml"
     problems.append(Problem("HR100", "there is no catalog", Place(str(file))))

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final, TypeAlias, assert_never
 
 from headrace.clock import format_instant
-from headrace.rules.catalog import Catalog, Field
+from headrace.rules.catalog import Catalog, Computed, Field
 from headrace.rules.conditions import DID, HEADS
 from headrace.rules.durations import format_duration
 from headrace.rules.metadata import API_VERSION
@@ -93,12 +93,18 @@ def print_catalog(catalog: Catalog) -> str:
             body["properties"] = _fields(event.properties)
         events[name] = body
     tree["events"] = events
-    tree["traits"] = _fields(catalog.traits)
+    traits = {name: _field(field) for name, field in catalog.traits.items()}
+    tree["traits"] = traits | {name: _computed(one) for name, one in catalog.computed.items()}
     return _document(tree)
 
 
 def _fields(fields: Mapping[str, Field]) -> Tree:
     return {name: _field(field) for name, field in fields.items()}
+
+
+def _computed(one: Computed) -> Tree:
+    tree = _measured(one.measure)
+    return tree | {"description": one.description} if one.description else tree
 
 
 def _field(field: Field) -> Tree:
@@ -198,15 +204,18 @@ def _measure(measure: Measure, operator: str, value: Value) -> dict[str, Tree]:
         did = next((name for name, held in DID.items() if held == (operator, value)), None)
     if did is not None:
         tree[did] = measure.event
-    else:
-        tree["event"] = measure.event
-        tree[measure.function] = True if measure.function in COUNTING else measure.field
+        if measure.where is not None:
+            tree["where"] = _where(measure.where)
+        return tree | _window(measure.window)
+    return {**_measured(measure), operator: _value(value)}
+
+
+def _measured(measure: Measure) -> dict[str, Tree]:
+    tree: dict[str, Tree] = {"event": measure.event}
+    tree[measure.function] = True if measure.function in COUNTING else measure.field
     if measure.where is not None:
         tree["where"] = _where(measure.where)
-    tree |= _window(measure.window)
-    if did is None:
-        tree[operator] = _value(value)
-    return tree
+    return tree | _window(measure.window)
 
 
 def _step(step: Step) -> dict[str, Tree]:

@@ -213,6 +213,8 @@ def _found(subject: Subject, person: Person, catalog: Catalog, at: int) -> tuple
             return measured(
                 subject, person, catalog, at, lambda where, fact: _passes(where, fact, catalog, at)
             )
+        case Trait(name) if name in catalog.computed:
+            return _found(catalog.computed[name].measure, person, catalog, at)
         case Trait(name):
             return person.traits.get(name), catalog.traits[name].type
         case Property():

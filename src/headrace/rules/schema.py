@@ -109,6 +109,7 @@ def catalog_schema() -> Schema:
         ["type"],
     )
     fields = {"type": "object", "additionalProperties": {"$ref": "#/$defs/field"}}
+    traits = {"anyOf": [{"$ref": "#/$defs/field"}, {"$ref": "#/$defs/computed"}]}
     event = _object({"description": _TEXT, "properties": fields}, [])
     mode = {"enum": list(MODES)}
     body = {
@@ -116,14 +117,28 @@ def catalog_schema() -> Schema:
         "kind": {"const": "Catalog"},
         "modes": _object({"events": mode, "properties": mode}, []),
         "events": {"type": "object", "additionalProperties": event},
-        "traits": fields,
+        "traits": {"type": "object", "additionalProperties": traits},
     }
     return {
         "$schema": DRAFT,
         "title": "A catalog of Headrace",
         **_object(body, ["apiVersion", "kind"]),
-        "$defs": {"field": field},
+        "$defs": {
+            "field": field,
+            "computed": _computed(),
+            "filter": _logic("filter", [_compared({"property": _TEXT}, OPERATORS)]),
+            "where": {"anyOf": [{"$ref": "#/$defs/filter"}, _equalities()]},
+        },
     }
+
+
+def _computed() -> Schema:
+    """What an event condition measures, without a comparison."""
+    span = {"type": "array", "items": _INSTANT, "minItems": 2, "maxItems": 2}
+    functions: Schema = {name: {"const": True} if name in COUNTING else _TEXT for name in FUNCTIONS}
+    more = {"where": {"$ref": "#/$defs/where"}, **_WINDOWS, "between": span}
+    body = _object({"event": _TEXT, **functions, **more, "description": _TEXT}, ["event"])
+    return {**body, "oneOf": [{"required": [name]} for name in FUNCTIONS]}
 
 
 def _object(properties: Schema, required: list[str]) -> Schema:

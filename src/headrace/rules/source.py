@@ -63,6 +63,7 @@ class CatalogText:
 
     catalog: Catalog
     problems: tuple[Problem, ...] = ()
+    places: Places = field(default_factory=lambda: Places(""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from headrace.plan.build import SegmentVersion, build_plan, streamed
 from headrace.plan.diff import PlanDiff, diff
 from headrace.plan.model import JobParameters, Plan
 from headrace.plan.registry import MemoryRegistry
-from headrace.rules.model import Segment
 from headrace.rules.rehearsal import failed_tests
 from headrace.rules.source import Rules
 from headrace.rules.streams.carriers import carried, needed
@@ -118,7 +117,7 @@ def carry_out(
         # The first version starts the job; a project without any has nothing to run.
         wanted = bool(plan.programs) or target is not None
         is_new = wanted and edition.aim(JOB, plan.to_json(), author=author)
-        unfed = _unfed([one.segment for one in applied.active], edition.every_stream())
+        unfed = _unfed(applied, edition.every_stream())
     publication = Publication(
         applied=applied,
         plan=plan,
@@ -142,7 +141,7 @@ def _compiled(applied: Applied, edition: Edition, job: JobParameters) -> Plan:
     )
 
 
-def _unfed(segments: Sequence[Segment], streams: Sequence[StoredStream]) -> tuple[str, ...]:
+def _unfed(applied: Applied, streams: Sequence[StoredStream]) -> tuple[str, ...]:
     """A sentence for each event type that active rules need and only idle streams would bring.
 
     Events in our own form come without a stream: what no stream speaks of is nobody's omission,
@@ -151,7 +150,8 @@ def _unfed(segments: Sequence[Segment], streams: Sequence[StoredStream]) -> tupl
     brought = [(one, types) for one in streams if (types := carried(one.stream)) is not None]
     active = frozenset[str]().union(*(types for one, types in brought if one.state == "active"))
     users: dict[str, list[str]] = {}
-    for segment, types in sorted(needed(segments).items()):
+    segments = [one.segment for one in applied.active]
+    for segment, types in sorted(needed(segments, applied.catalog).items()):
         for type_ in types - active:
             users.setdefault(type_, []).append(segment)
     told = []

@@ -103,7 +103,8 @@ class ProfileBody(UserSegments):
         identities=["ann", "anon-1"],
         traits={"country": {"value": "DE", "at": "2026-01-09T08:00:00Z"}},
         lists={"vip": "2026-01-10T07:30:00Z"},
-        measures={"sum(purchase.amount) within 30d": "1800", "max(order.total)": None},
+        measures={"sum(purchase.amount) within 30d": "1800", "sum(purchase.amount)": "4250"},
+        computed={"lifetime_value": "4250"},
         first_seen="2026-01-09T08:00:02Z",
         updated_at="2026-01-11T09:00:00Z",
     )
@@ -112,6 +113,9 @@ class ProfileBody(UserSegments):
     traits: dict[str, TraitBody]
     lists: Annotated[dict[str, str], Field(description="Since when the user is on each.")]
     measures: dict[str, str | None]
+    computed: Annotated[
+        dict[str, str | None], Field(description="The catalog's computed traits, as measures.")
+    ]
     first_seen: str
     updated_at: Annotated[str, Field(description="When something last changed, or came due.")]
 

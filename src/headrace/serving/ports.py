@@ -116,6 +116,7 @@ class Profile:
     traits: Mapping[str, TraitValue]
     lists: Mapping[str, Instant]
     measures: Mapping[str, str | None]
+    computed: Mapping[str, str | None]
     identities: tuple[str, ...]
     first_seen: Instant
     updated_at: Instant

@@ -59,6 +59,7 @@ class StoredProfiles:
         known = orjson.loads(newest["traits"]) if newest["traits"] else {}
         values = {name: held for name, held in known.items() if held["v"] is not None}
         joined = identities_of(self._tables, user)
+        measures = measures_of(rows, plan=plan, at=at).get(user, {})
         return Profile(
             traits={
                 name: TraitValue(held["v"], held["ts"])
@@ -70,7 +71,8 @@ class StoredProfiles:
                 for name, held in sorted(values.items())
                 if name.startswith(LIST) and held["v"] is True
             },
-            measures=measures_of(rows, plan=plan, at=at).get(user, {}),
+            measures=measures,
+            computed={name: measures[plan.measures[place].name] for name, place in plan.computed},
             identities=tuple(
                 sorted({user, *(one for one, by in joined.items() if by.canonical == user)})
             ),

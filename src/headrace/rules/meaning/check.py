@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headrace.errors import Problem
+from headrace.rules.computed import written_out
 from headrace.rules.meaning.findings import check_parts
 from headrace.rules.meaning.overlaps import check_overlaps
 from headrace.rules.meaning.reasoning import Reasoning
@@ -16,7 +17,7 @@ def check_meaning(rules: Rules) -> tuple[Problem, ...]:
     another segment. Each is proven; where the proof would be long there is no warning, nor of
     statements in batch, which say it in words of their own.
     """
-    written = (segment for segment in rules.segments if not segment.sql)
+    written = (written_out(one, rules.catalog) for one in rules.segments if not one.sql)
     segments = sorted(written, key=lambda segment: segment.id)
     reasoning = Reasoning(rules.catalog, {segment.id: segment for segment in segments})
     problems: list[Problem] = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from headrace.rules.catalog import Catalog
+from headrace.rules.computed import written_out
 from headrace.rules.model import Compare, InSegment, Measure, Segment, Sequence, leaves
 from headrace.rules.streams.model import Constant, Stream
 
@@ -16,9 +18,14 @@ def carried(stream: Stream) -> frozenset[str] | None:
     return frozenset(stream.types) or None
 
 
-def needed(segments: Iterable[Segment]) -> Mapping[str, frozenset[str]]:
-    """The event types that each of ``segments`` rests on, those it refers to included."""
-    known = {segment.id: segment for segment in segments}
+def needed(
+    segments: Iterable[Segment], catalog: Catalog | None = None
+) -> Mapping[str, frozenset[str]]:
+    """The event types that each of ``segments`` rests on, those it refers to included.
+
+    What computed traits rest on says the ``catalog``.
+    """
+    known = {segment.id: written_out(segment, catalog or Catalog()) for segment in segments}
     return {name: _needed(name, known, frozenset()) for name in known}
 
 

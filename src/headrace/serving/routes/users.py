@@ -89,6 +89,7 @@ async def read_user_profile(
         },
         lists={name: format_instant(at) for name, at in found.lists.items()},
         measures=dict(sorted(found.measures.items())),
+        computed=dict(found.computed),
         first_seen=format_instant(found.first_seen),
         updated_at=format_instant(found.updated_at),
     )
