@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from headrace.cache.model import (
 )
 from headrace.errors import OperatorError
 from headrace.lake.letters import Reason, Rejected, Spot
+from headrace.lake.search import Wanted
 from headrace.lake.timeline import Part
 from headrace.rules.catalog import Field
 from headrace.serving.ports import Building, Definition, Definitions, Ports, Profile, Terms
@@ -176,6 +177,7 @@ def faked(
     streams: FakeStreams | None = None,
     profiles: FakeProfiles | None = None,
     letters: FakeLetters | None = None,
+    candidates: Callable[[Wanted, str], list[str]] = lambda wanted, after: [],
 ) -> Ports:
     """Ports of an API; what is not given is there and empty."""
     return Ports(
@@ -185,4 +187,5 @@ def faked(
         streams=streams or FakeStreams(),
         profiles=profiles or FakeProfiles(),
         letters=letters or FakeLetters(),
+        candidates=candidates,
     )

@@ -17,7 +17,16 @@ from headrace.serving.exports import Exports
 from headrace.serving.freshness import Freshness
 from headrace.serving.ports import Ports
 from headrace.serving.problems import ProblemBody
-from headrace.serving.routes import exports, health, letters, segments, streams, timeline, users
+from headrace.serving.routes import (
+    exports,
+    health,
+    letters,
+    search,
+    segments,
+    streams,
+    timeline,
+    users,
+)
 
 # 1,000 ids of 256 characters of 4 bytes fit, if written plainly.
 BODY_LIMIT = 2 << 20
@@ -64,6 +73,7 @@ def create_app(
     app.state.clock = clock
     app.state.freshness = Freshness(clock, freshness_target)
     for router in (
+        search.router,
         users.router,
         timeline.router,
         segments.router,

@@ -6,12 +6,14 @@ longer than everything else a request does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Path, Query, Request
 
 from headrace.clock import Clock
+from headrace.lake.search import Wanted
 from headrace.serving.cursors import opened
 from headrace.serving.freshness import Freshness
 from headrace.serving.models import checked_user_id
@@ -46,6 +48,10 @@ async def _profiles(request: Request) -> Profiles:
 
 async def _letters(request: Request) -> Letters:
     return _ports(request).letters
+
+
+async def _candidates(request: Request) -> Callable[[Wanted, str], list[str]]:
+    return _ports(request).candidates
 
 
 async def _clock(request: Request) -> Clock:
@@ -99,6 +105,7 @@ TheOutputs = Annotated[Outputs, Depends(_outputs)]
 TheStreams = Annotated[Streams, Depends(_streams)]
 TheProfiles = Annotated[Profiles, Depends(_profiles)]
 TheLetters = Annotated[Letters, Depends(_letters)]
+TheCandidates = Annotated[Callable[[Wanted, str], list[str]], Depends(_candidates)]
 TheClock = Annotated[Clock, Depends(_clock)]
 TheFreshness = Annotated[Freshness, Depends(_freshness)]
 AskedUser = Annotated[str, Depends(_user_id)]

@@ -489,3 +489,27 @@ class DeadLetters(BaseModel):
 
     messages: list[DeadLetterBody]
     next_cursor: str | None
+
+
+class FoundUser(BaseModel):
+    """A user who was looked for."""
+
+    user_id: str
+    traits: dict[str, Any]
+    segments: list[str]
+
+
+class FoundUsers(BaseModel):
+    """Some of the users looked for, in the order of their ids."""
+
+    model_config = example(
+        as_of=AS_OF,
+        stale=False,
+        users=[{"user_id": "ann", "traits": {"country": "DE"}, "segments": ["high_value"]}],
+        next_cursor="WyJhbm4iXQ",
+    )
+
+    as_of: AsOf
+    stale: Stale
+    users: list[FoundUser]
+    next_cursor: str | None

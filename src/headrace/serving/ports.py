@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from headrace.cache.model import LoaderStatus, NoPage, Page, Sizes, Users, UserState
 from headrace.clock import Instant
 from headrace.lake.letters import Reason, Rejected, Spot
+from headrace.lake.search import Wanted
 from headrace.lake.timeline import Kind, Part, Place
 from headrace.rules.catalog import Field
 from headrace.serving.streams import StreamHealth
@@ -162,3 +163,5 @@ class Ports:
     streams: Streams
     profiles: Profiles
     letters: Letters
+    candidates: Callable[[Wanted, str], list[str]]
+    """Users who may have traits, by values, behind an id."""

@@ -24,6 +24,7 @@ from headrace.serving.outputs import StoredOutputs
 from headrace.serving.ports import Ports
 from headrace.serving.profiles import StoredProfiles
 from headrace.serving.prompt import PromptHttp
+from headrace.serving.search import candidates_of
 from headrace.serving.streams import LAUNCHES, StoredStreams
 from headrace.settings import Settings
 from headrace.store import SERVICE_SECONDS, Store
@@ -68,6 +69,7 @@ def build_app(settings: Settings) -> FastAPI:
         streams=streams,
         profiles=StoredProfiles(tables, partial(store.running_plan, STREAM), store.plan),
         letters=StoredLetters(tables, store.replayed),
+        candidates=candidates_of(tables),
     )
     return create_app(
         ports,
