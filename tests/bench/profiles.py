@@ -109,7 +109,7 @@ def figures(crowds: int, plan: Plan) -> list[tuple[str, ...]]:
     with lake() as root:
         users = fill(root, plan, crowds)
         running = Execution("stream", plan.hash, 1, datetime.now(UTC))
-        profiles = StoredProfiles(Tables(str(root)), lambda: running, lambda _: stored)
+        profiles = StoredProfiles(Tables(str(root)), lambda: running, lambda _: stored, str)
         drawn = np.random.default_rng(3).choice(users, ASKED)
         for at_once in (1, 4):
             asyncio.run(answers(profiles, drawn[:20], at_once))

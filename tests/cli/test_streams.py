@@ -80,7 +80,8 @@ def test_story_of_a_stream(headrace: Run, store: Store, settings: Settings, tmp_
     code, _, said = headrace("add", file)
     assert code == 1 and "the property 'amount' would come no more" in said and "[HR961]" in said
     Path(file).write_text(text.replace("$.total", "$.price"))
-    assert "version 2 is kept" in headrace("add", file)[2]
+    assert "[HR961]" in headrace("add", file)[2], "it is found elsewhere"
+    assert "version 2 is kept" in headrace("add", file, "--incompatible")[2]
     assert {one.id: one.version for one in store.streams()} == {"orders": 1, "more_orders": 1}
     assert headrace("activate", "orders", "--version", "3")[0] == 1
     assert headrace("activate", "orders")[0] == 0

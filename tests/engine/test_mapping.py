@@ -128,8 +128,8 @@ def test_a_cloud_event_needs_no_map() -> None:
         "time": "2026-01-01T00:00:00Z", "data": {"amount": 5},
     }  # fmt: skip
     assert event(spec, message) == {
-        "type": "purchase", "user_id": "ann", "ts": "2026-01-01T00:00:00Z", "event_id": "1",
-        "properties": {"amount": 5},
+        "type": "purchase", "user_id": "ann", "ts": "2026-01-01T00:00:00Z",
+        "event_id": "/shop#1", "properties": {"amount": 5},
     }  # fmt: skip
 
 

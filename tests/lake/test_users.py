@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from deltalake import write_deltalake
 
 from headrace.engine.families import FAMILY_SCHEMA
 from headrace.engine.state import STATE_SCHEMA
+from headrace.engine.tombstone import tombstone
 from headrace.lake.tables import LakeDown, Tables
-from headrace.lake.users import bucket_of, identities_of, state_of
+from headrace.lake.users import Deletion, bucket_of, deletions_of, ids_of, state_of
 
 BUCKETS = 4
 ODD = ["ann", "o'hara", "'; DROP TABLE profiles; --", "Ünïcödé", "a/b", "''", '"quoted"', "ann "]
@@ -80,9 +82,35 @@ def test_joined_ids_are_those_of_the_newest_word(tmp_path: Path) -> None:
     link(tmp_path, 1, a="a", b="a", c="a")
     link(tmp_path, 3, c="c")
     tables = Tables(str(tmp_path))
-    found = {name: known.canonical for name, known in identities_of(tables, "b").items()}
-    assert found == {"a": "a", "b": "a", "c": "c"}
-    assert identities_of(tables, "nobody") == {}
+    assert ids_of(tables, "a") == {"a", "b"}
+    assert ids_of(tables, "c") == {"c"}
+    assert ids_of(tables, "nobody") == {"nobody"}
+
+
+def test_deletions_are_those_of_the_newest_tombstone(tmp_path: Path) -> None:
+    rows = [
+        {"key": tombstone(user, "secret"), "until": until, "n": n, "at": n}
+        for user, until, n in (("ann", 5, 1), ("ann", 9, 4), ("bob", 5, 1), ("bob", -1, 2))
+    ]
+    write_deltalake(str(tmp_path / "tombstones"), pa.Table.from_pylist(rows))
+    tables = Tables(str(tmp_path))
+    assert deletions_of(tables, ["ann", "bob", "cem"], "secret") == {
+        "ann": Deletion(9, 4), "bob": None, "cem": None,
+    }  # fmt: skip
+    assert set(deletions_of(tables, ["ann"], "another").values()) == {None}
+
+
+def test_a_table_that_was_restored_is_read_anew(tmp_path: Path) -> None:
+    append(tmp_path, 1, "ann")
+    append(tmp_path, 2, "ann")
+    tables = Tables(str(tmp_path))
+    assert numbers(state_of(tables, "ann", BUCKETS)) == [1, 2]
+    shutil.rmtree(tmp_path / "profiles")
+    append(tmp_path, 7, "ann")
+    assert numbers(state_of(tables, "ann", BUCKETS)) == [7]
+    shutil.rmtree(tmp_path / "profiles")
+    with pytest.raises(LakeDown):
+        state_of(tables, "ann", BUCKETS)
 
 
 def test_tables_that_are_not_there_are_a_sentence(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from random import Random
 import pytest
 from hypothesis import given
 
+from headrace.clock import DAY, parse_instant
 from headrace.engine.evaluate import evaluate
 from headrace.engine.profile import measures_of
 from headrace.plan.diff import diff
+from headrace.plan.explain import explain
 from headrace.plan.model import Plan
 from headrace.plan.registry import MemoryRegistry
 from headrace.rules.catalog import Computed
@@ -21,6 +23,7 @@ from headrace.rules.model import Compare, Measure, Segment, Trait, leaves
 from headrace.rules.reference import reference_members
 from headrace.rules.sql import read_sql
 from headrace.rules.streams.carriers import needed
+from headrace.rules.turns import next_turn
 from headrace.rules.yaml import canonical, parse_catalog, parse_segment
 from properties import many
 from rule_folders import write_rules
@@ -110,7 +113,6 @@ def test_what_they_rest_on_is_known() -> None:
         "apiVersion: headrace/v1\nkind: Segment\nmetadata: {id: big}\n"
         "spec: {match: {trait: lifetime_value, gt: 5}}"
     )
-    assert needed([big])["big"] == set()
     assert needed([big], parse_catalog(TEXT))["big"] == {"purchase"}
 
 
@@ -185,3 +187,70 @@ def test_a_new_one_needs_history_and_no_new_version() -> None:
     after = plan_of([segment], catalog, registry)
     change = diff(before, after)
     assert len(change.added_slots) == 3 and not change.replaced and not change.added
+
+
+def test_a_warning_of_the_catalog_switches_nothing_off(tmp_path: Path) -> None:
+    long = TEXT.replace("within: 30 days", "within: 2000 days")
+    root = write_rules(tmp_path / "rules", {"s": "{trait: nope, gt: 3}"}, long)
+    assert {one.code for one in load_rules(root).problems} == {"HR302", "HR202"}
+    assert {one.code for one in load_rules(root, retention=3_000 * DAY).problems} == {"HR202"}
+
+
+def test_between_numbers_is_no_window(tmp_path: Path) -> None:
+    text = TEXT.replace("sum: amount", "sum: amount, between: [1, 5]")
+    root = write_rules(tmp_path / "rules", {"s": "{trait: country, eq: DE}"}, text)
+    assert [one.code for one in load_rules(root).errors] == ["HR113"]
+
+
+STAYING = """\
+apiVersion: headrace/v1
+kind: Segment
+metadata: {id: busy}
+spec:
+  match: %s
+  stay: {min_dwell: 1 hour, cooldown: 10 days}
+"""
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        "{trait: orders_lately, gte: 1}",
+        "{event: purchase, count: true, within: 30 days, where: {sku: a}, gte: 1}",
+    ],
+)
+def test_stays_see_time_pass_in_them(match: str) -> None:
+    catalog = parse_catalog(TEXT)
+    busy = parse_segment(STAYING % match)
+    lines = [
+        b'{"event_id":"1","user_id":"ann","type":"purchase","ts":"2026-01-01T00:00:00Z",'
+        b'"properties":{"sku":"a"}}'
+    ]
+    for at, inside in (("2026-01-20T00:00:00Z", True), ("2026-02-05T00:00:00Z", False)):
+        expected = [("busy", "ann")] if inside else []
+        assert reference_members(lines, [busy], catalog, parse_instant(at)) == expected
+        assert evaluate(lines, [busy], catalog, parse_instant(at)) == expected
+    turn = next_turn(lines, [busy], catalog, parse_instant("2026-01-20T00:00:00Z"), ("busy", "ann"))
+    assert turn == parse_instant("2026-01-31T01:00:00Z")
+
+
+def test_no_fact_of_a_test_sets_one(tmp_path: Path) -> None:
+    root = write_rules(tmp_path / "rules", {"s": "{trait: lifetime_value, gt: 5}"}, TEXT)
+    file = root / "segments" / "s.yaml"
+    file.write_text(
+        file.read_text() + "tests:\n- name: x\n"
+        "  events: [{user: a, ts: 2026-01-01, type: traits, lifetime_value: 9}]\n"
+        "  expect: [{user: a, at: 2026-01-02, member: true}]\n"
+    )
+    assert [one.code for one in load_rules(root).errors] == ["HR211"]
+
+
+def test_a_plan_says_what_is_kept_for_them() -> None:
+    catalog = parse_catalog(TEXT)
+    big = parse_segment(
+        "apiVersion: headrace/v1\nkind: Segment\nmetadata: {id: big}\n"
+        "spec: {match: {trait: lifetime_value, gt: 5}}"
+    )
+    told = explain(plan_of([big], catalog))
+    assert "[big, trait lifetime_value]" in told and "[no segment]" not in told
+    assert "adds 1 predicate" in told

@@ -135,12 +135,16 @@ BASE = (
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("sku: $.s", "sku: $.sku", []),
+        ("sku: $.s", "sku: $.sku", ["the property 'sku' would be found elsewhere"]),
+        ("ts: $.t", "ts: $.at", ["when an event happened would be found elsewhere"]),
+        ("type: $.kind", "type: $.name", ["of what type an event is would be found elsewhere"]),
+        ("  topic: t\n", "  topic: t\n  format: cloudevents\n", ["'json' would be read as"]),
         ("sku: $.s}", "sku: $.s, more: $.m}", []),
         ("types: [seen, bought]", "types: [seen, bought, left]", []),
         ("  types: [seen, bought]\n", "", []),
         (", sku: $.s}", "}", ["the property 'sku' would come no more"]),
-        ("properties: {amount: $.a, sku: $.s}", "all_properties: $", []),
+        ("properties: {amount: $.a, sku: $.s}", "all_properties: $", ["'amount'", "'sku'"]),
+        ("    properties: {", "    all_properties: $\n    properties: {", []),
         ("  enrich: {big: $.properties.amount}\n", "", ["'big'"]),
         ("types: [seen, bought]", "types: [seen]", ["the event types bought would"]),
         ("topic: t", "topic: t2", ["the topic 't' would be read no more"]),
@@ -160,7 +164,7 @@ def test_what_any_type_may_be_is_narrowed() -> None:
     wide = BASE.replace("  types: [seen, bought]\n", "")
     (found,) = losses(parse_stream(wide), parse_stream(BASE))
     assert "other than bought, seen" in found
-    whole = BASE.replace("properties: {amount: $.a, sku: $.s}", "all_properties: $")
+    whole = BASE.replace("    properties: {", "    all_properties: $\n    properties: {")
     assert "no expression names" in losses(parse_stream(whole), parse_stream(BASE))[0]
 
 

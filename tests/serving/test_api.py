@@ -174,6 +174,7 @@ def test_a_profile(client: TestClient, profiles: FakeProfiles) -> None:
         measures={"sum(purchase.amount)": "18.5", "max(purchase.amount)": None},
         computed={"lifetime_value": "18.5"},
         identities=("ann", "visitor-7"),
+        measured_at=AS_OF,
         first_seen=AS_OF - 2_250,
         updated_at=AS_OF - 250,
     )
@@ -189,7 +190,7 @@ def test_a_profile(client: TestClient, profiles: FakeProfiles) -> None:
     # Forgotten since the cache was asked.
     problem(client.get("/v1/users/idle/profile"), 404, "unknown-user")
     profiles.trouble = LakeDown("profiles", "/var/tables is empty")
-    body = problem(client.get("/v1/users/ann/profile"), 503, "profiles-unavailable")
+    body = problem(client.get("/v1/users/ann/profile"), 503, "tables-unavailable")
     assert "/var" not in body["detail"]
 
 

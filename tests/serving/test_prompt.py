@@ -121,6 +121,36 @@ def test_a_head_without_end_is_cut(port: int) -> None:
         assert sent < 64 * MOST_HEAD_BYTES
 
 
+def test_a_header_without_end_is_cut(port: int) -> None:
+    with opened(port) as connection:
+        sent = 0
+        try:
+            connection.sendall(b"GET / HTTP/1.1\r\nX-More: ")
+            while sent < 64 * MOST_HEAD_BYTES:
+                sent += connection.send(b"a" * 8_000)
+        except ConnectionError:
+            pass
+        assert sent < 64 * MOST_HEAD_BYTES
+
+
+@pytest.mark.parametrize("behind", ["a slow answer", "a body"])
+def test_heads_behind_and_trailers_are_cut(port: int, behind: str) -> None:
+    with opened(port) as connection:
+        if behind == "a slow answer":
+            connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n")
+        else:
+            connection.sendall(
+                b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+            )
+        sent = 0
+        try:
+            while sent < 64 * MOST_HEAD_BYTES:
+                sent += connection.send(b"X-More: " + b"a" * 8_000 + b"\r\n")
+        except ConnectionError:
+            pass
+        assert sent < 64 * MOST_HEAD_BYTES
+
+
 def test_others_are_not_disturbed(port: int) -> None:
     with opened(port) as connection:
         for _ in range(3):

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from headrace.clock import MINUTE, SECOND, Instant
 from headrace.errors import OperatorError
 from headrace.kafka.client import KafkaDown
+from headrace.rules.catalog import Catalog
 from headrace.rules.streams import parse_stream
 from headrace.rules.streams.carriers import carried, needed
 from headrace.rules.yaml import parse_segment
@@ -110,11 +111,31 @@ def test_segments_that_need_what_does_not_come_are_named() -> None:
         )
         for name, rule in rules.items()
     ]
-    types = needed(segments)
+    types = needed(segments, Catalog())
     assert types["through"] == {"purchase"} and types["steps"] == {"login", "purchase"}
     paused = judged(replace(STORED, state="paused"))
     assert set(troubled(types, [paused])) == {"direct", "steps", "through"}
-    assert troubled(types, [judged(STORED, launch(**told()))]) == {}
+    works = judged(STORED, launch(**told()))
+    assert troubled(types, [works]) == {}
+    assert troubled(types, [paused, works]) == {}, "another brings it"
+    unknown = replace(STORED, text=DOCUMENT.replace("type: purchase", "type: $.kind"), version=2)
+    assert troubled(types, [paused, judged(unknown, launch(**told()))]) == {}, "it may"
+
+
+def test_a_text_of_another_release_is_a_stream_that_fails() -> None:
+    later = replace(STORED, text='{"apiVersion": "headrace/v9"}', version=3)
+    found = judged(later, launch())
+    assert (found.state, found.stream) == ("failing", None)
+    draft = judged(replace(later, state="draft"))
+    assert troubled({"big": frozenset({"purchase"})}, [found, draft]) == {}
+    app = create_app(faked(streams=FakeStreams((found,))), clock=lambda: AS_OF)
+    client = TestClient(app)
+    assert client.get("/v1/streams").json()["streams"][0]["state"] == "failing"
+    assert client.get("/v1/streams/orders").json()["document"] == {"apiVersion": "headrace/v9"}
+
+
+def test_what_is_paused_is_said() -> None:
+    paused = judged(replace(STORED, state="paused"))
     assert paused.in_words == "stream orders is paused since 2026-01-12T09:00:00.250Z"
 
 

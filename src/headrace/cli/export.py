@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from tempfile import NamedTemporaryFile
+from typing import Annotated, BinaryIO, cast
 from urllib.parse import quote, urlencode
 
 import typer
@@ -99,22 +101,41 @@ def _answer(base: str, address: str) -> Iterator[http.client.HTTPResponse]:
 def _place(to: Path | None) -> Iterator[BinaryIO]:
     """Where the bytes go; a file gets its name when it is whole."""
     if to is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                detail = f"cannot write: {error.strerror}"
+                raise OperatorError(detail, code="HR958") from error
+            raise
         return
-    part = to.with_name(f".{to.name}.part")
+    part: Path | None = None
     try:
-        with part.open("wb") as file:
-            yield file
+        if to.exists() and not to.is_file():  # a pipe, or a device
+            with to.open("wb") as file:
+                yield file
+            return
+        with NamedTemporaryFile(dir=to.parent, prefix=f".{to.name}.", delete=False) as file:
+            part = Path(file.name)
+            yield cast(BinaryIO, file)
             file.flush()
             os.fsync(file.fileno())
+        part.chmod(0o666 & ~_umask())
         part.replace(to)
     except OSError as error:
         if isinstance(error, ConnectionError | TimeoutError | urllib.error.URLError):
             raise
         raise OperatorError(f"cannot write {to}: {error.strerror}", code="HR958") from error
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _copy(run: Invocation, answer: http.client.HTTPResponse, file: BinaryIO, segment: str) -> int:

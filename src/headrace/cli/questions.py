@@ -22,6 +22,7 @@ from headrace.embedded.services import ServiceStatus, services_status
 from headrace.errors import HeadraceError
 from headrace.kafka.ends import ends_of, ends_of_all
 from headrace.messages.topics import EVENTS, in_namespace
+from headrace.rules.catalog import Catalog
 from headrace.runtime import JOB
 from headrace.settings import Settings
 from headrace.store import Progress, Store, StoredStream, StoredVersion
@@ -51,6 +52,7 @@ class Records:
     broken_off: tuple[Progress, ...] = ()
     streams: tuple[StoredStream, ...] = ()
     segments: tuple[StoredVersion, ...] = ()
+    catalog: Catalog = field(default_factory=Catalog)
     target: str | None = None
     holder: str | None = None
 
@@ -134,6 +136,7 @@ def _records(settings: Settings) -> Records:
             broken_off=tuple(store.broken_off()),
             streams=tuple(store.streams()),
             segments=tuple(store.active_versions()),
+            catalog=store.catalog() or Catalog(),
             target=store.target_hash(JOB),
             holder=store.lease_holder(JOB),
         )

@@ -50,7 +50,7 @@ def _waiting(records: Records, found: list[StreamHealth]) -> dict[str, list[str]
         with suppress(RuleError):  # a text of another release
             segments.append(row.segment)
     by_stream: dict[str, list[str]] = {}
-    for segment, those in sorted(troubled(needed(segments), found).items()):
+    for segment, those in sorted(troubled(needed(segments, records.catalog), found).items()):
         for one in those:
             by_stream.setdefault(one.stored.id, []).append(segment)
     return by_stream

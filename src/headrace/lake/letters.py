@@ -64,21 +64,18 @@ def rejected(
     """At most ``limit`` messages rejected from the day ``since`` on, newest first, each once."""
     which = f" AND reason IN {among(reasons)}" if reasons else ""
     behind = f" AND {_behind(before)}" if before is not None else ""
+    # A batch that was repeated may have appended them again: such rows lie side by side.
     found = tables.ask(
         "quarantine",
-        'SELECT DISTINCT n, "topic", "partition", "offset", reason, at, raw FROM quarantine'
+        'SELECT n, "topic", "partition", "offset", reason, at, raw FROM quarantine'
         f" WHERE {_from(since)}{which}{behind}"
-        f' ORDER BY n DESC, "topic" DESC, "partition" DESC, "offset" DESC LIMIT {limit}',
+        f' ORDER BY n DESC, "topic" DESC, "partition" DESC, "offset" DESC LIMIT {2 * limit}',
     )
-    return [
-        Rejected(
-            Spot(row["n"], row["topic"], row["partition"], row["offset"]),
-            row["reason"],
-            row["at"],
-            row["raw"] or b"",
-        )
-        for row in found.to_pylist()
-    ]
+    messages: dict[Spot, Rejected] = {}
+    for row in found.to_pylist():
+        spot = Spot(row["n"], row["topic"], row["partition"], row["offset"])
+        messages[spot] = Rejected(spot, row["reason"], row["at"], row["raw"] or b"")
+    return list(messages.values())[:limit]
 
 
 def _from(since: date) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
+from typing import TypeVar
 
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
-from deltalake.exceptions import DeltaError
 
 from headrace.errors import OperatorError
 
+T = TypeVar("T")
+
 
 class LakeDown(OperatorError):
-    """The tables cannot be read, or are not there yet."""
+    """A table cannot be read, or is not there yet."""
 
     def __init__(self, table: str, detail: object) -> None:
         super().__init__(f"the table {table} cannot be read: {detail}", code="HR960")
@@ -30,19 +32,32 @@ class Tables:
 
     def ask(self, table: str, statement: str) -> pa.Table:
         """What ``statement`` finds in ``table``. LakeDown when it cannot be read."""
-        try:
-            asking = QueryBuilder().register(table, self._current(table))
-            return pa.table(asking.execute(statement).read_all())
-        except (DeltaError, OSError) as error:
-            raise LakeDown(table, error) from error
+
+        def answer(current: DeltaTable) -> pa.Table:
+            return pa.table(QueryBuilder().register(table, current).execute(statement).read_all())
+
+        return self._read(table, answer)
 
     def days(self, table: str) -> set[date]:
         """The days that a table partitioned by them has. LakeDown when it cannot be read."""
-        try:
-            found = self._current(table).partitions()
-        except (DeltaError, OSError) as error:
-            raise LakeDown(table, error) from error
+        found = self._read(table, lambda current: current.partitions())
         return {date.fromisoformat(part["day"]) for part in found}
+
+    def _read(self, name: str, answer: Callable[[DeltaTable], T]) -> T:
+        """What ``answer`` finds in the newest version.
+
+        Once more from the start where that fails: files may have been vacuumed meanwhile, and a
+        table that was restored is another one. delta-rs raises bare exceptions for both.
+        """
+        try:
+            return answer(self._current(name))
+        except Exception:
+            with self._opening:
+                self._tables.pop(name, None)
+        try:
+            return answer(self._current(name))
+        except Exception as error:
+            raise LakeDown(name, error) from error
 
     def _current(self, name: str) -> DeltaTable:
         """Table ``name`` in its newest version."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, Literal, NamedTuple
 
-from headrace.clock import Instant
 from headrace.lake.tables import Tables, among, quoted
+from headrace.lake.users import Deletion
 
 Kind = Literal["event", "transition"]
 SPANS: Final = (1, 3, 12, 48)
@@ -65,12 +65,12 @@ class Part:
 class Question:
     """Whose entries are asked for, of which kinds, and at most how many.
 
-    ``forgotten`` says of each of the user's ids up to when nothing is told; with ``types`` only
-    events of those are.
+    ``deletions`` are those of each of the user's ids, if there was one: nothing from before is
+    told. With ``types`` only events of those are.
     """
 
     canonical: str
-    forgotten: Mapping[str, Instant | None]
+    deletions: Mapping[str, Deletion | None]
     limit: int
     kinds: Sequence[Kind] = ("event", "transition")
     types: Sequence[str] = ()
@@ -81,8 +81,8 @@ class Question:
 
     def _events(self, where: str) -> str:
         whose = " OR ".join(
-            f"user_id = {quoted(user)}" + (f" AND ts > {int(until)}" if until is not None else "")
-            for user, until in self.forgotten.items()
+            f"user_id = {quoted(user)}" + (f" AND ts > {int(gone.until)}" if gone else "")
+            for user, gone in self.deletions.items()
         )
         which = f" AND type IN {among(self.types)}" if self.types else ""
         return (
@@ -92,8 +92,9 @@ class Question:
         )
 
     def _transitions(self, where: str) -> str:
-        until = self.forgotten.get(self.canonical)
-        alive = f" AND at > {int(until)}" if until is not None else ""
+        gone = self.deletions.get(self.canonical)
+        # Whatever was told until a deletion was carried out is told by what it forgot.
+        alive = f" AND n > {int(gone.n)}" if gone else ""
         return (
             "SELECT day, n, id, at, effective_at, segment, version, change, reason, measures"
             f" FROM transitions WHERE {where} AND user_id = {quoted(self.canonical)}{alive}"

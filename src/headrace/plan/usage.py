@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from headrace.plan.lines import PRESENT
 from headrace.plan.model import MeasureTest, Plan, Program, Tree
 
 Users = Mapping[int, tuple[str, ...]]
@@ -23,19 +24,24 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The parts that each segment rests on, through the stays it looks at."""
+    """The parts that each segment rests on, through the stays it looks at, and those that are kept
+    for computed traits, by ``trait NAME``."""
 
     parts: Mapping[str, Parts]
+    kept: Mapping[str, Parts]
 
     @staticmethod
     def of(plan: Plan) -> Usage:
         """The usage of ``plan``."""
-        return Usage({program.segment: _parts(plan, program) for program in plan.programs})
+        return Usage(
+            {program.segment: _parts(plan, program) for program in plan.programs},
+            {f"trait {name}": _of_measure(plan, measure) for name, measure in plan.computed},
+        )
 
     def users(self, kind: str) -> Users:
         """Who uses each part of a kind: ``bases slots measures predicates``."""
         found: dict[int, list[str]] = {}
-        for segment, parts in sorted(self.parts.items()):
+        for segment, parts in (*sorted(self.parts.items()), *sorted(self.kept.items())):
             for place in getattr(parts, kind):
                 found.setdefault(place, []).append(segment)
         return {place: tuple(segments) for place, segments in found.items()}
@@ -44,6 +50,7 @@ class Usage:
         """What only ``segment`` uses: what the plan would be spared without it."""
         own = self.parts[segment]
         others = [parts for other, parts in self.parts.items() if other != segment]
+        others += self.kept.values()
         return Parts(
             *(
                 getattr(own, kind) - frozenset[int]().union(*(getattr(of, kind) for of in others))
@@ -74,6 +81,18 @@ def _parts(plan: Plan, program: Program) -> Parts:
     slots = frozenset(slot for place in measures for slot in plan.measures[place].slots)
     bases = frozenset(base for slot in slots for base in plan.slots[slot].bases)
     return Parts(bases, slots, measures, predicates)
+
+
+def _of_measure(plan: Plan, measure: int) -> Parts:
+    """A measure, and the predicate that keeps it: the one that asks whether it is there."""
+    kept = frozenset(
+        place
+        for place, test in enumerate(plan.predicates)
+        if isinstance(test, MeasureTest) and test.measure == measure and test.cuts == (PRESENT,)
+    )
+    slots = frozenset(plan.measures[measure].slots)
+    bases = frozenset(base for slot in slots for base in plan.slots[slot].bases)
+    return Parts(bases, slots, frozenset((measure,)), kept)
 
 
 def _through_stays(plan: Plan, predicates: Iterable[int]) -> Iterator[int]:

@@ -380,6 +380,9 @@ class _Checks:
                 found = self._trait(name, path)
                 if isinstance(found, Problem):
                     yield found
+                elif name in self.catalog.computed:
+                    message = f"{name!r} is computed from events: no fact sets it"
+                    yield self.problem("HR211", message, path)
             return
         if kind not in self.catalog.events:
             hint = did_you_mean(kind, (*self.catalog.events, "traits", "alias", "delete"))

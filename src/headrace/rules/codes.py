@@ -38,6 +38,7 @@ CODES: Final[Mapping[str, str]] = {
     "HR208": "A pattern that is none",
     "HR209": "A filter that needs a now",
     "HR210": "More decimal places than are compared",
+    "HR211": "A fact that sets a computed trait",
     "HR301": "Two segments of one id",
     "HR302": "A window longer than events are kept",
     "HR303": "A comparison that says the same about everybody",

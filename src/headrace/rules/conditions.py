@@ -310,6 +310,10 @@ def read_measure(reading: Reading, mapping: Mapping, path: Path) -> Measure | No
     """What an event condition measures, written without a comparison."""
     event = _name(reading, mapping, "event", path + ("event",))
     function, field = _function(reading, mapping, path)
+    for entry in mapping:
+        if entry.key == "between" and not is_span(entry, mapping):
+            message = "'between' takes two instants here: nothing is compared"
+            reading.problem("HR113", message, entry.value.place)
     where, window = _where_and_window(reading, mapping, path)
     if event is None or function is None:
         return None

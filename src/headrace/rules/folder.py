@@ -31,8 +31,8 @@ def load_rules(path: str | Path, *, retention: int = RETENTION) -> Rules:
         what = "is not a folder" if root.exists() else "does not exist"
         raise OperatorError(f"the rules folder {path} {what}", code="HR902")
     problems: list[Problem] = []
-    catalog, catalog_file = _catalog(root, problems)
-    is_known = not problems
+    catalog, catalog_file = _catalog(root, problems, retention)
+    is_known = not any(problem.severity == "error" for problem in problems)
     segments: dict[str, Segment] = {}
     places: dict[str, Places] = {}
     for file in _segment_files(root):
@@ -78,11 +78,11 @@ def catalog_near(file: Path) -> Catalog:
     above = file.absolute().parents
     root = next((folder.parent for folder in above if folder.name == "segments"), above[0])
     problems: list[Problem] = []
-    catalog, _ = _catalog(root, problems)
-    return Catalog() if problems else catalog
+    catalog, _ = _catalog(root, problems, RETENTION)
+    return Catalog() if any(one.severity == "error" for one in problems) else catalog
 
 
-def _catalog(root: Path, problems: list[Problem]) -> tuple[Catalog, str]:
+def _catalog(root: Path, problems: list[Problem], retention: int) -> tuple[Catalog, str]:
     for suffix in SUFFIXES:
         file = root / f"catalog{suffix}"
         if file.is_file():
@@ -90,7 +90,9 @@ def _catalog(root: Path, problems: list[Problem]) -> tuple[Catalog, str]:
             if text is None:
                 return Catalog(), str(file)
             read = read_catalog(text, str(file))
-            problems += read.problems or check_catalog(read.catalog, read.places)
+            problems += read.problems or check_catalog(
+                read.catalog, read.places, retention=retention
+            )
             return read.catalog, str(file)
     file = root / "catalog.yaml"
     problems.append(Problem("HR100", "there is no catalog", Place(str(file))))

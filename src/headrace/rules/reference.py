@@ -21,6 +21,7 @@ from headrace.clock import parse_instant
 from headrace.errors import InternalError
 from headrace.rules import model
 from headrace.rules.catalog import LIST, Catalog, FieldType
+from headrace.rules.computed import written_out
 from headrace.rules.model import (
     Ago,
     AllOf,
@@ -77,7 +78,8 @@ class _World:
 
     @staticmethod
     def of(segments: AnySequence[Segment], catalog: Catalog, at: int) -> _World:
-        return _World(catalog, {segment.id: segment for segment in segments}, at)
+        rules = {segment.id: written_out(segment, catalog) for segment in segments}
+        return _World(catalog, rules, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def explain_user(
     return [
         Explanation(
             segment.id,
-            _is_member(segment, person, world),
+            _is_member(world.rules[segment.id], person, world),
             tuple(
                 _leaf(leaf, person, world)
                 for part in conditions_of(segment)
@@ -137,7 +139,7 @@ def _members(
     world = _World.of(segments, catalog, at)
     return sorted(
         (segment.id, user)
-        for segment in segments
+        for segment in world.rules.values()
         for user, person in everyone.items()
         if _is_member(segment, person, world)
     )

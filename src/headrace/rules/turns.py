@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.rules.catalog import Catalog
+from headrace.rules.computed import written_out
 from headrace.rules.model import Period, Segment, conditions_of, leaves
 from headrace.rules.reference import reference_members
 from headrace.rules.reference_calendar import period_end
@@ -24,7 +25,7 @@ def next_turn(
     Nothing of ``lines`` is later than ``at``. None when it never changes again.
     """
     facts = read_facts(lines, catalog, at)
-    turns = {turn for one in segments for turn in _turns(one, facts, at)}
+    turns = {turn for one in segments for turn in _turns(written_out(one, catalog), facts, at)}
     was = member in reference_members(lines, segments, catalog, at)
     for turn in sorted(turn for turn in turns if at < turn <= LAST_INSTANT):
         if (member in reference_members(lines, segments, catalog, turn)) is not was:

@@ -115,7 +115,7 @@ def carry_out(
             applied = edition.renumber(applied, moved, author=author)
             plan = _compiled(applied, edition, job)
         # The first version starts the job; a project without any has nothing to run.
-        wanted = bool(plan.programs) or target is not None
+        wanted = bool(plan.programs or plan.computed) or target is not None
         is_new = wanted and edition.aim(JOB, plan.to_json(), author=author)
         unfed = _unfed(applied, edition.every_stream())
     publication = Publication(
@@ -147,6 +147,8 @@ def _unfed(applied: Applied, streams: Sequence[StoredStream]) -> tuple[str, ...]
     Events in our own form come without a stream: what no stream speaks of is nobody's omission,
     and one that is retired was so on purpose.
     """
+    if any(one.state == "active" and carried(one.stream) is None for one in streams):
+        return ()  # it may bring anything
     brought = [(one, types) for one in streams if (types := carried(one.stream)) is not None]
     active = frozenset[str]().union(*(types for one, types in brought if one.state == "active"))
     users: dict[str, list[str]] = {}

@@ -9,16 +9,19 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 import orjson
+import structlog
 
 from headrace.cache.model import CacheDown
 from headrace.clock import Clock, round_down, system_clock
 from headrace.errors import OperatorError, RuleError
+from headrace.rules.catalog import Catalog
 from headrace.rules.streams.carriers import needed
 from headrace.serving.ports import Building, Definition, Definitions
 from headrace.serving.streams import TROUBLED, StreamHealth, troubled
 from headrace.store import Progress, StoredVersion
 
 REFRESH_SECONDS = 2.0
+log = structlog.get_logger()
 
 
 class Shelf(Protocol):
@@ -41,11 +44,13 @@ class StoredSegments:
         *,
         backfills: Callable[[], Sequence[Progress]] = lambda: (),
         streams: Callable[[], Sequence[StreamHealth]] = lambda: (),
+        catalog: Callable[[], Catalog | None] = lambda: None,
         clock: Clock = system_clock,
     ) -> None:
         self._active_versions = active_versions
         self._backfills = backfills
         self._streams = streams
+        self._catalog = catalog
         self._shelf = shelf
         self._clock = clock
         self._latest: Definitions | None = None
@@ -71,13 +76,17 @@ class StoredSegments:
             versions = await asyncio.to_thread(self._active_versions)
             backfills = await asyncio.to_thread(self._backfills)
             streams = await asyncio.to_thread(self._streams)
+            catalog = await asyncio.to_thread(self._catalog) or Catalog()
         except OperatorError as error:
             self._trouble = error
             return
         previous = self._latest
         segments = {row.segment_id: _definition(row) for row in versions}
         self._latest = Definitions(
-            segments, self._clock(), _building(backfills), _troubles(versions, streams)
+            segments,
+            self._clock(),
+            _building(backfills),
+            _troubles(versions, streams, catalog),
         )
         if previous is None or previous.segments != segments:
             with contextlib.suppress(CacheDown):
@@ -86,7 +95,10 @@ class StoredSegments:
     async def keep_fresh(self) -> None:
         """Refresh until cancelled."""
         while True:
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception as error:  # the outermost loop: what is known is answered all the same
+                log.warning("the segments' texts stay as they were", error=str(error))
             await asyncio.sleep(REFRESH_SECONDS)
 
 
@@ -124,7 +136,7 @@ def _building(backfills: Sequence[Progress]) -> dict[str, Building]:
 
 
 def _troubles(
-    versions: Sequence[StoredVersion], streams: Sequence[StreamHealth]
+    versions: Sequence[StoredVersion], streams: Sequence[StreamHealth], catalog: Catalog
 ) -> dict[str, list[str]]:
     if all(one.state not in TROUBLED for one in streams):
         return {}
@@ -132,7 +144,7 @@ def _troubles(
     for row in versions:
         with contextlib.suppress(RuleError):
             segments.append(row.segment)
-    found = troubled(needed(segments), streams)
+    found = troubled(needed(segments, catalog), streams)
     return {segment: [one.in_words for one in those] for segment, those in found.items()}
 
 

@@ -23,6 +23,9 @@ MEDIA_TYPES: Final[Mapping[Format, str]] = {
 }
 
 
+OWN: Final = ("user_id", "entered_at")
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A member, since when, and the traits asked for that are known."""
@@ -30,6 +33,11 @@ class Row:
     user_id: str
     entered_at: Instant
     traits: Mapping[str, Any]
+
+
+def column(trait: str) -> str:
+    """What the column of a trait is called: two columns of one name cannot be read."""
+    return f"trait.{trait}" if trait in OWN else trait
 
 
 class Writing(Protocol):
@@ -60,7 +68,7 @@ class _Csv:
         self._traits = traits
         self._text = io.StringIO()
         self._out = csv.writer(self._text, lineterminator="\r\n")
-        self._out.writerow(["user_id", "entered_at", *map(neutral, traits)])
+        self._out.writerow(["user_id", "entered_at", *(neutral(column(name)) for name in traits)])
 
     def write(self, rows: Sequence[Row]) -> bytes:
         for row in rows:
@@ -107,7 +115,7 @@ class _Parquet:
             [
                 ("user_id", pa.string()),
                 ("entered_at", pa.timestamp("ms", "UTC")),
-                *((name, pa.string()) for name in traits),
+                *((column(name), pa.string()) for name in traits),
             ]
         )
         self._file = _Sink()

@@ -68,7 +68,9 @@ async def exported(
     """
     version = page.version
     while True:
-        yield out.write(await _rows(memberships, segment, page, traits))
+        rows = await _rows(memberships, segment, page, traits)
+        # Some thousand rows of Parquet take longer than others may wait.
+        yield await asyncio.to_thread(out.write, rows)
         if page.next_after is None:
             break
         after = page.next_after
@@ -76,7 +78,7 @@ async def exported(
         if isinstance(found, NoPage) or found.version != version:
             raise OtherVersion(f"{segment} behind {after!r}")
         page = found
-    yield out.end()
+    yield await asyncio.to_thread(out.end)
 
 
 async def _rows(

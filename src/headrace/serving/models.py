@@ -92,7 +92,7 @@ class TraitBody(BaseModel):
 
 
 class ProfileBody(UserSegments):
-    """Everything that is known of a user. Measures are at ``as_of``; null: missing."""
+    """Everything that is known of a user. A measure that is null is missing."""
 
     model_config = example(
         user_id="anon-1",
@@ -105,6 +105,7 @@ class ProfileBody(UserSegments):
         lists={"vip": "2026-01-10T07:30:00Z"},
         measures={"sum(purchase.amount) within 30d": "1800", "sum(purchase.amount)": "4250"},
         computed={"lifetime_value": "4250"},
+        measured_at=AS_OF,
         first_seen="2026-01-09T08:00:02Z",
         updated_at="2026-01-11T09:00:00Z",
     )
@@ -116,6 +117,7 @@ class ProfileBody(UserSegments):
     computed: Annotated[
         dict[str, str | None], Field(description="The catalog's computed traits, as measures.")
     ]
+    measured_at: str
     first_seen: str
     updated_at: Annotated[str, Field(description="When something last changed, or came due.")]
 

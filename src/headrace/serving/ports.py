@@ -119,6 +119,7 @@ class Profile:
     measures: Mapping[str, str | None]
     computed: Mapping[str, str | None]
     identities: tuple[str, ...]
+    measured_at: Instant
     first_seen: Instant
     updated_at: Instant
 
@@ -127,7 +128,8 @@ class Profiles(Protocol):
     """What the tables have of a person; raises OperatorError when they cannot be read."""
 
     async def profile(self, user: str, at: Instant) -> Profile | None:
-        """That of a canonical id, its measures at ``at``; None for nobody."""
+        """That of a canonical id, its measures at ``at``, or when its state is from; None for
+        nobody."""
 
     async def timeline(
         self,

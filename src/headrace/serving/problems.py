@@ -96,9 +96,11 @@ def problem_of(error: HeadraceError) -> Problem:
         case CacheDown():
             return unavailable("cache-unavailable", "memberships cannot be read at the moment")
         case LakeDown():
-            return unavailable("profiles-unavailable", "profiles cannot be read at the moment")
+            return unavailable("tables-unavailable", "the tables cannot be read at the moment")
         case OperatorError():
-            return unavailable("definitions-unavailable", "segments cannot be read at the moment")
+            return unavailable(
+                "definitions-unavailable", "definitions cannot be read at the moment"
+            )
         case _:
             return Problem(500, "internal-error", "something went wrong on our side")
 

@@ -27,6 +27,7 @@ from headrace.serving.prompt import PromptHttp
 from headrace.serving.search import candidates_of
 from headrace.serving.streams import LAUNCHES, StoredStreams
 from headrace.settings import Settings
+from headrace.settings.keys import known_tombstone_key
 from headrace.store import SERVICE_SECONDS, Store
 
 STREAM = "stream"  # whose launches and backfills these are
@@ -49,6 +50,7 @@ def build_app(settings: Settings) -> FastAPI:
         memberships,
         backfills=lambda: store.progress(STREAM, kind="backfill", limit=1),
         streams=streams.told,
+        catalog=store.catalog,
     )
 
     @contextlib.asynccontextmanager
@@ -67,7 +69,12 @@ def build_app(settings: Settings) -> FastAPI:
         segments=segments,
         outputs=StoredOutputs(store.catalog, store.holds),
         streams=streams,
-        profiles=StoredProfiles(tables, partial(store.running_plan, STREAM), store.plan),
+        profiles=StoredProfiles(
+            tables,
+            partial(store.running_plan, STREAM),
+            store.plan,
+            partial(known_tombstone_key, settings),
+        ),
         letters=StoredLetters(tables, store.replayed),
         candidates=candidates_of(tables),
     )

@@ -15,7 +15,7 @@ from headrace.engine.state import CURRENT
 from headrace.errors import OperatorError
 from headrace.lake.tables import LakeDown, Tables
 from headrace.lake.timeline import Kind, Part, Place, Question, part_of
-from headrace.lake.users import identities_of, state_of
+from headrace.lake.users import deletions_of, ids_of, state_of
 from headrace.plan.model import Plan
 from headrace.rules.catalog import LIST
 from headrace.serving.ports import Profile, TraitValue
@@ -33,11 +33,14 @@ class StoredProfiles:
         tables: Tables,
         running: Callable[[], Execution | None],
         plan: Callable[[str], StoredPlan | None],
+        secret: Callable[[], str],
     ) -> None:
-        """``running`` tells which plan is executed, ``plan`` the one of a hash."""
+        """``running`` tells which plan is executed, ``plan`` the one of a hash, ``secret`` the key
+        of tombstones."""
         self._tables = tables
         self._running = running
         self._plan = plan
+        self._secret = secret
         self._known: Plan | None = None
         self._turns = asyncio.Semaphore(AT_ONCE)
 
@@ -57,8 +60,14 @@ class StoredProfiles:
         if newest is None:
             return None
         known = orjson.loads(newest["traits"]) if newest["traits"] else {}
-        values = {name: held for name, held in known.items() if held["v"] is not None}
-        joined = identities_of(self._tables, user)
+        computed = dict(plan.computed)
+        values = {
+            name: held
+            for name, held in known.items()
+            if held["v"] is not None and name not in computed  # whatever somebody said of it
+        }
+        # Redis may be behind the tables: at its instant the newest state was not yet so.
+        at = max(at, newest["at"])
         measures = measures_of(rows, plan=plan, at=at).get(user, {})
         return Profile(
             traits={
@@ -72,10 +81,11 @@ class StoredProfiles:
                 if name.startswith(LIST) and held["v"] is True
             },
             measures=measures,
-            computed={name: measures[plan.measures[place].name] for name, place in plan.computed},
-            identities=tuple(
-                sorted({user, *(one for one, by in joined.items() if by.canonical == user)})
-            ),
+            computed={
+                name: measures[plan.measures[place].name] for name, place in computed.items()
+            },
+            identities=tuple(sorted(ids_of(self._tables, user))),
+            measured_at=at,
             first_seen=newest["first_seen"],
             updated_at=newest["at"],
         )
@@ -92,13 +102,10 @@ class StoredProfiles:
         """What happened to a canonical id. LakeDown while the tables cannot be read."""
 
         def ask() -> Part:
-            joined = identities_of(self._tables, user)
-            forgotten = {
-                name: known.forgotten for name, known in joined.items() if known.canonical == user
-            }
+            ids = ids_of(self._tables, user)
             asked = Question(
                 canonical=user,
-                forgotten=forgotten or {user: None},
+                deletions=deletions_of(self._tables, ids, self._secret()),
                 limit=limit,
                 kinds=kinds,
                 types=types,

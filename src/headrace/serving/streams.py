@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from headrace.clock import SECOND, Clock, Instant, format_instant, round_down, system_clock
-from headrace.errors import OperatorError
+from headrace.errors import OperatorError, RuleError
+from headrace.rules.streams import Stream, parse_stream
 from headrace.rules.streams.carriers import carried
 from headrace.store import Progress, StoredStream
 
 # Of "starting" streams the job has read nothing yet; "silent" ones bring less than they promise.
 State = Literal["draft", "starting", "active", "failing", "silent", "paused", "retired"]
+WORKING: Final[tuple[State, ...]] = ("active", "starting")
 TROUBLED: Final[tuple[State, ...]] = ("failing", "silent", "paused")
 OLDEST: Final = 3 * SECOND
 LAUNCHES: Final = 5
@@ -45,6 +48,11 @@ class StreamHealth:
     as_of: Instant | None = None
 
     @property
+    def stream(self) -> Stream | None:
+        """What its text means; None for a text of another release."""
+        return _read(self.stored)
+
+    @property
     def in_words(self) -> str:
         """``stream shop_orders is paused since 2026-01-12T10:00:00Z``."""
         words = f"stream {self.stored.id} is {self.state}"
@@ -65,7 +73,10 @@ def health_of(
     activation."""
     if stored.state != "active":
         return StreamHealth(stored=stored, state=stored.state)
-    topic = stored.stream.topic
+    stream = _read(stored)
+    if stream is None:
+        return StreamHealth(stored=stored, state="failing", why="its text is of another release")
+    topic = stream.topic
     launch = next((one for one in launches if topic in one.details.get("ends", {})), None)
     since = round_down(stored.since)
     if launch is None:
@@ -74,7 +85,7 @@ def health_of(
     told: Mapping[str, Any] = launch.details.get("streams", {}).get(stored.id, {})
     last = told.get("last_at")
     heard = max(last or 0, since, round_down(launch.started_at))
-    silent_after = stored.stream.silent_after
+    silent_after = stream.silent_after
     is_silent = silent_after is not None and now - heard > silent_after
     failing = told.get("failing", "")
     quiet = f"no message since {format_instant(heard)}" if is_silent else ""
@@ -104,17 +115,34 @@ def troubled(
 ) -> dict[str, list[StreamHealth]]:
     """Segments, by id, with the streams that say they bring events these need, and do not now.
 
-    ``needed`` are the event types of each segment.
+    ``needed`` are the event types of each segment. What a stream that works may bring too is no
+    trouble.
     """
+    known = [(one, carried(one.stream)) for one in streams if one.stream is not None]
+    working = [types for one, types in known if one.state in WORKING]
+    if None in working:
+        return {}
+    brought = frozenset[str]().union(*(types for types in working if types is not None))
     found: dict[str, list[StreamHealth]] = {}
-    for one in streams:
-        types = carried(one.stored.stream)
+    for one, types in known:
         if types is None or one.state not in TROUBLED:
             continue
         for segment, wanted in needed.items():
-            if types & wanted:
+            if (types & wanted) - brought:
                 found.setdefault(segment, []).append(one)
     return found
+
+
+@lru_cache(maxsize=1_000)
+def _parsed(id: str, version: int, text: str) -> Stream | None:
+    try:
+        return parse_stream(text, f"postgres:{id}@{version}")
+    except RuleError:
+        return None
+
+
+def _read(stored: StoredStream) -> Stream | None:
+    return _parsed(stored.id, stored.version, stored.text)
 
 
 class StoredStreams:
@@ -156,7 +184,7 @@ class StoredStreams:
         now, stored, launches = self._clock(), self._streams(), self._launches()
         try:
             ends: Ends | None = self._ends(
-                [one.stream.topic for one in stored if one.state == "active"]
+                [stream.topic for one in stored if one.state == "active" and (stream := _read(one))]
             )
         except OperatorError:
             ends = None

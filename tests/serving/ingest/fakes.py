@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from headrace.kafka.acked import MOST_WAITING, Busy, Message, Unsent
-from headrace.rules.catalog import Catalog, EventType, Field
+from headrace.rules.catalog import Catalog, Computed, EventType, Field
+from headrace.rules.model import Measure
 from headrace.store import Source, StoreDown
 from headrace.store.sources import hashed
 
 CATALOG = Catalog(
     {"purchase": EventType({"amount": Field("decimal"), "sku": Field("string")})},
     {"age": Field("integer")},
+    {"lifetime_value": Computed(Measure("sum", "purchase", "amount"))},
     events_mode="freeze",
 )
 KEY, LIMITED, TRUSTED = "hrw_shop", "hrw_limited", "hrw_backend"

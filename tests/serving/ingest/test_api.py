@@ -425,6 +425,8 @@ def test_traits_of_a_user_are_set(shop: Shop) -> None:
         ({"age": "old"}, 422, "not-a-fact", "wrong-type"),
         ({"list:vip": True}, 422, "all-refused", "none of these"),
         ({}, 422, "no-traits", "at least one"),
+        ({"lifetime_value": 5}, 422, "computed-trait", "computed from events"),
+        (b'{"age":' * 300 + b"1" + b"}" * 300, 422, "too-deep", "nested"),
         ([1], 422, "no-traits", "an object"),
         (b"{", 400, "invalid-json", "not JSON"),
     ],
@@ -474,9 +476,9 @@ def test_cloudevents_are_events(shop: Shop) -> None:
     assert shop.send({"amount": 6}, **headers).json()["accepted"] == 1
     assert shop.send(b"", **{**headers, "ce-id": "c6"}).json()["accepted"] == 1
     sent = shop.sent()
-    assert [fact["event_id"] for fact in sent] == [f"c{number}" for number in range(1, 7)]
+    assert [fact["event_id"] for fact in sent] == [f"/shop#c{number}" for number in range(1, 7)]
     assert sent[0] == {
-        "event_id": "c1", "user_id": "ann", "type": "purchase", "ts": "2026-05-01T09:00:00Z",
+        "event_id": "/shop#c1", "user_id": "ann", "type": "purchase", "ts": "2026-05-01T09:00:00Z",
         "properties": {"amount": 5},
     }  # fmt: skip
     assert (sent[2]["traits"], sent[3]["from"], sent[3]["to"]) == ({"age": 3}, "v", "ann")
@@ -499,6 +501,7 @@ def test_two_binary_cloudevents_are_not_one_for_their_key(shop: Shop) -> None:
         ([CLOUD], CLOUDY),
         (CLOUD, BATCHES),
         ([CLOUD, 7], BATCHES),
+        ({**CLOUD, "data_base64": "e30="}, CLOUDY),
         (7, CLOUDY),
     ],
 )

@@ -18,14 +18,12 @@ def carried(stream: Stream) -> frozenset[str] | None:
     return frozenset(stream.types) or None
 
 
-def needed(
-    segments: Iterable[Segment], catalog: Catalog | None = None
-) -> Mapping[str, frozenset[str]]:
+def needed(segments: Iterable[Segment], catalog: Catalog) -> Mapping[str, frozenset[str]]:
     """The event types that each of ``segments`` rests on, those it refers to included.
 
     What computed traits rest on says the ``catalog``.
     """
-    known = {segment.id: written_out(segment, catalog or Catalog()) for segment in segments}
+    known = {segment.id: written_out(segment, catalog) for segment in segments}
     return {name: _needed(name, known, frozenset()) for name in known}
 
 

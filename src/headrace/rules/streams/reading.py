@@ -69,7 +69,8 @@ _CLOUD_EVENT: Final[Mapping[str, Expression]] = {
     "type": At(("type",)),
     "user_id": At(("subject",)),
     "ts": At(("time",)),
-    "event_id": At(("id",)),
+    # Both together name an event: every source may count from one.
+    "event_id": Joined((At(("source",)), Constant("#"), At(("id",)))),
 }
 
 

@@ -1,7 +1,8 @@
 """CloudEvents over HTTP -> events in our form: structured, in batches, or binary.
 
 By version 1.0.2 of the specification and of its HTTP binding: what a producer calls ``subject`` is
-the user, ``data`` the properties; of ``traits`` the traits, of ``alias`` its two ends.
+the user, ``data`` the properties; of ``traits`` the traits, of ``alias`` its two ends. Its id is
+``source#id``.
 """
 
 from __future__ import annotations
@@ -52,8 +53,12 @@ def _event(told: Any) -> Any:
         detail = f"a CloudEvent is an object with specversion {VERSION!r}"
         raise Problem(422, "no-cloudevent", detail)
     kind, data = told.get("type"), told.get("data")
+    if "data_base64" in told:
+        raise Problem(422, "no-cloudevent", "data that is not JSON (data_base64) is not taken")
+    source, id = told.get("source"), told.get("id")
     about = {
-        "event_id": told.get("id"),
+        # Both together name an event: every source may count from one.
+        "event_id": f"{source}#{id}" if isinstance(source, str) and isinstance(id, str) else id,
         "user_id": told.get("subject"),
         "type": kind,
         "ts": told.get("time"),

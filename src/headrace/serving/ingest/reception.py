@@ -57,7 +57,7 @@ class Reception:
         if call is None and cloudevents.is_cloud_event(request.headers):
             source = self._gate.source(request)
             body: Any = cloudevents.events_of(request.headers, json_of(text) if text else None)
-            text = write_json(body)  # with what the headers say
+            text = _written(body)  # with what the headers say
         else:
             body = json_of(text)
             source = self._gate.source(request, body)
@@ -69,6 +69,11 @@ class Reception:
         """Take one fact that path and body state together. Problem 422 when it is none: nobody
         waits for a person to repair what its sender still holds."""
         source = self._gate.source(request)
+        computed = self._gate.knowledge().catalog.computed
+        for name in fact.get("traits", ()):
+            if name in computed:
+                detail = f"{name!r} is computed from events: nobody sets it"
+                raise Problem(422, "computed-trait", detail)
 
         def judged(told: str) -> Judged:
             found = self._judged(source, fact, None, told)
@@ -77,7 +82,7 @@ class Reception:
                 raise Problem(422, "not-a-fact", f"this cannot be said of a user: {result.reason}")
             return found
 
-        return await self._answered(source, write_json(fact), key, 202, judged)
+        return await self._answered(source, _written(fact), key, 202, judged)
 
     async def _answered(
         self,
@@ -147,6 +152,13 @@ class Reception:
                 "headrace_ingest_events_total", count, source=source.name, status=status
             )
         return {status: found[status] for status in ("accepted", "quarantined", "refused")}
+
+
+def _written(value: Any) -> bytes:
+    try:
+        return write_json(value)
+    except TypeError:
+        raise Problem(422, "too-deep", "the body is nested too deep") from None
 
 
 def _parts(body: Any, call: str | None) -> list[Any]:

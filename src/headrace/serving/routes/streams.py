@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Path
 
 from headrace.clock import format_instant, round_down
 from headrace.rules.source import did_you_mean
-from headrace.rules.streams import document
+from headrace.rules.streams import Stream, document
 from headrace.rules.streams.carriers import carried
 from headrace.serving.asking import TheStreams
 from headrace.serving.models import StreamBody, StreamDetail, StreamHealthBody, StreamList
@@ -17,6 +18,8 @@ from headrace.serving.streams import StreamHealth
 
 router = APIRouter(tags=["streams"])
 UNKNOWN: Responses = {404: {"model": ProblemBody, "description": "There is no such stream."}}
+UNREADABLE = Stream(id="", topic="")
+"""Stands for a text of another release: of it only the row is told."""
 StreamId = Annotated[str, Path(examples=["shop_orders"])]
 
 
@@ -35,7 +38,7 @@ async def read_stream(stream_id: StreamId, streams: TheStreams) -> StreamDetail:
     return StreamDetail(
         **_body(one).model_dump(),
         as_of=format_instant(as_of),
-        document=document(one.stored.stream),
+        document=document(one.stream) if one.stream is not None else orjson.loads(one.stored.text),
     )
 
 
@@ -61,7 +64,7 @@ async def read_stream_health(stream_id: StreamId, streams: TheStreams) -> Stream
 
 
 def _body(one: StreamHealth) -> StreamBody:
-    stream = one.stored.stream
+    stream = one.stream or UNREADABLE
     types = carried(stream)
     return StreamBody(
         id=one.stored.id,

@@ -52,6 +52,10 @@ async def read_timeline(
     state, _ = await memberships.user(user)
     if state is None:
         raise Problem(404, "unknown-user", f"nobody has ever seen a user {user!r}")
+    if type and kind == "transition":
+        detail = "transitions have no type: ask for kind=event, or leave out kind"
+        errors = [{"detail": detail, "parameter": "type"}]
+        raise Problem(422, "invalid-request", detail, errors=errors)
     kinds: Sequence[Kind] = ("event", "transition") if kind is None else (kind,)
     if type:
         kinds = ("event",)

@@ -90,6 +90,7 @@ async def read_user_profile(
         lists={name: format_instant(at) for name, at in found.lists.items()},
         measures=dict(sorted(found.measures.items())),
         computed=dict(found.computed),
+        measured_at=format_instant(found.measured_at),
         first_seen=format_instant(found.first_seen),
         updated_at=format_instant(found.updated_at),
     )
