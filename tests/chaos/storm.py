@@ -454,8 +454,7 @@ class Storm:
 
     def prove(self) -> None:
         """Stop the stream between two batches; hold what is served against the reference."""
-        self.catch_up()
-        Children(self.home).stop("watch", patience=60)
+        self._stop_between_batches()
         batches = self._batches()
         now = batches[-1].now
         deadline = time.monotonic() + PATIENCE
@@ -484,6 +483,24 @@ class Storm:
             self.differences.append(f"counted {accounts(batches)}, sent were {meant}")
         print(f"  {found}, sent {self.journal.total} = {accounts(batches)}", flush=True)
         self.serve_all()
+
+    def _stop_between_batches(self) -> None:
+        """Stop when everything is read; anew when a stop had to cut a batch short.
+
+        Some of that batch is served then, and no instant is known that this would be true for.
+        """
+        while True:
+            self.catch_up()
+            Children(self.home).stop("watch", patience=60)
+            store = self._store()
+            try:
+                (launch,) = store.progress(JOB, limit=1)
+            finally:
+                store.close()
+            if launch.exit_code == 0:
+                return
+            self.actions["stops amid a batch"] += 1
+            self.serve_all()
 
     def report(self, seconds: float) -> dict[str, Any]:
         """Everything that was done and found."""

@@ -110,7 +110,7 @@ EXPECTED = {
     "--explain ann": r"ann is in big_spenders",
     "headrace versions": r"(?m)^1\s+retired.*\n2\s+active.*one more week$",
     "/v1/segments/big_ticket/members": r"ann",
-    "streams add": r'"user_id":"7"(?s:.*)\nshop_orders +active',
+    "streams add": r'"user_id":"7"(?s:.*)\nshop_orders +(?:starting|active)',
     "sources add": r'"kept":"kafka","accepted":1(?s:.*)\nshop +hrw_',
     "recompute_segments.py": r"(?m)^0 differences in",
     "headrace forget": r"(?m)^genuine +true$",
