@@ -14,13 +14,13 @@ from fastapi.testclient import TestClient
 from headrace.clock import MINUTE, SECOND, Instant
 from headrace.errors import OperatorError
 from headrace.kafka.client import KafkaDown
-from headrace.rules.catalog import Catalog
+from headrace.rules.catalog import Catalog, Computed
+from headrace.rules.model import Measure
 from headrace.rules.streams import parse_stream
-from headrace.rules.streams.carriers import carried, needed
-from headrace.rules.yaml import parse_segment
+from headrace.rules.streams.carriers import carried
 from headrace.serving.app import create_app
 from headrace.serving.streams import OLDEST, StoredStreams, StreamHealth, health_of, troubled
-from headrace.store import Progress, StoredStream
+from headrace.store import Progress, StoredStream, StoredVersion
 from serving.fakes import AS_OF, FakeStreams, faked
 from serving.test_api import problem
 
@@ -97,37 +97,57 @@ def test_states(stored: StoredStream, launches: list[Progress], state: str, why:
     assert found.state == state and why in found.why
 
 
+RULES = {
+    "direct": "{did: purchase}",
+    "steps": "{sequence: [{event: login}, {event: purchase}]}",
+    "through": "{not: {segment: direct}}",
+    "other": "{all: [{did: login}, {trait: age, gt: 3}, {list: vip}]}",
+    "named": "{trait: worth, gt: 3}",
+    "unreadable": "{later: than this release}",
+}
+VERSIONS = [
+    StoredVersion(
+        segment_id=name, version=1, state="active", content_hash="", author="", reason="",
+        created_at=THEN, activated_at=THEN, retired_at=None,
+        text="apiVersion: headrace/v1\nkind: Segment\n"
+        f"metadata: {{id: {name}}}\nspec: {{match: {rule}}}\n",
+    )
+    for name, rule in RULES.items()
+]  # fmt: skip
+CATALOG = Catalog(computed={"worth": Computed(Measure("sum", "purchase", "amount"))})
+
+
+def waiting(*streams: StreamHealth) -> dict[str, list[str]]:
+    """Segments that wait, with the ids of the streams they wait for."""
+    found = troubled(VERSIONS, streams, lambda: CATALOG)
+    return {segment: [one.stored.id for one in those] for segment, those in found.items()}
+
+
 def test_segments_that_need_what_does_not_come_are_named() -> None:
-    rules = {
-        "direct": "{did: purchase}",
-        "steps": "{sequence: [{event: login}, {event: purchase}]}",
-        "through": "{not: {segment: direct}}",
-        "other": "{all: [{did: login}, {trait: age, gt: 3}, {list: vip}]}",
-    }
-    segments = [
-        parse_segment(
-            "apiVersion: headrace/v1\nkind: Segment\n"
-            f"metadata: {{id: {name}}}\nspec: {{match: {rule}}}\n"
-        )
-        for name, rule in rules.items()
-    ]
-    types = needed(segments, Catalog())
-    assert types["through"] == {"purchase"} and types["steps"] == {"login", "purchase"}
     paused = judged(replace(STORED, state="paused"))
-    assert set(troubled(types, [paused])) == {"direct", "steps", "through"}
+    assert waiting(paused) == {
+        segment: ["orders"] for segment in ("direct", "named", "steps", "through")
+    }
     works = judged(STORED, launch(**told()))
-    assert troubled(types, [works]) == {}
-    assert troubled(types, [paused, works]) == {}, "another brings it"
+    assert waiting(works) == {}
+    assert waiting(paused, works) == {}, "another brings it"
     unknown = replace(STORED, text=DOCUMENT.replace("type: purchase", "type: $.kind"), version=2)
-    assert troubled(types, [paused, judged(unknown, launch(**told()))]) == {}, "it may"
+    assert waiting(paused, judged(unknown, launch(**told()))) == {}, "it may"
+
+
+def test_nobody_asks_for_the_catalog_while_all_streams_work() -> None:
+    def asked() -> Catalog:
+        raise AssertionError("asked")
+
+    assert troubled(VERSIONS, [judged(STORED, launch(**told()))], asked) == {}
 
 
 def test_a_text_of_another_release_is_a_stream_that_fails() -> None:
     later = replace(STORED, text='{"apiVersion": "headrace/v9"}', version=3)
     found = judged(later, launch())
-    assert (found.state, found.stream) == ("failing", None)
+    assert found.state == "failing" and "another release" in found.why
     draft = judged(replace(later, state="draft"))
-    assert troubled({"big": frozenset({"purchase"})}, [found, draft]) == {}
+    assert waiting(found, draft) == {}
     app = create_app(faked(streams=FakeStreams((found,))), clock=lambda: AS_OF)
     client = TestClient(app)
     assert client.get("/v1/streams").json()["streams"][0]["state"] == "failing"

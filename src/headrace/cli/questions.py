@@ -152,7 +152,8 @@ def _stream_ends(settings: Settings) -> dict[str, dict[int, int]]:
     """The ends of the topics of active streams, as far as Postgres says which they are."""
     store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
     try:
-        topics = [one.stream.topic for one in store.streams() if one.state == "active"]
+        active = [one.readable for one in store.streams() if one.state == "active"]
+        topics = [stream.topic for stream in active if stream is not None]
     finally:
         store.close()
     return ends_of_all(settings.kafka_bootstrap, topics)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 
 from headrace.cli.parts import Part, State
 from headrace.cli.questions import Heard, Records
-from headrace.errors import RuleError
-from headrace.rules.streams.carriers import needed
 from headrace.serving import streams
 from headrace.serving.streams import StreamHealth, health_of, troubled
 
@@ -45,12 +42,8 @@ def topic_parts(heard: Heard) -> Iterator[Part]:
 
 def _waiting(records: Records, found: list[StreamHealth]) -> dict[str, list[str]]:
     """Segments that need what a stream does not bring at present, by stream."""
-    segments = []
-    for row in records.segments:
-        with suppress(RuleError):  # a text of another release
-            segments.append(row.segment)
     by_stream: dict[str, list[str]] = {}
-    for segment, those in sorted(troubled(needed(segments, records.catalog), found).items()):
+    for segment, those in troubled(records.segments, found, lambda: records.catalog).items():
         for one in those:
             by_stream.setdefault(one.stored.id, []).append(segment)
     return by_stream

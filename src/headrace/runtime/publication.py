@@ -147,9 +147,10 @@ def _unfed(applied: Applied, streams: Sequence[StoredStream]) -> tuple[str, ...]
     Events in our own form come without a stream: what no stream speaks of is nobody's omission,
     and one that is retired was so on purpose.
     """
-    if any(one.state == "active" and carried(one.stream) is None for one in streams):
+    known = [(one, carried(text)) for one in streams if (text := one.readable) is not None]
+    if any(one.state == "active" and types is None for one, types in known):
         return ()  # it may bring anything
-    brought = [(one, types) for one in streams if (types := carried(one.stream)) is not None]
+    brought = [(one, types) for one, types in known if types is not None]
     active = frozenset[str]().union(*(types for one, types in brought if one.state == "active"))
     users: dict[str, list[str]] = {}
     segments = [one.segment for one in applied.active]

@@ -15,9 +15,8 @@ from headrace.cache.model import CacheDown
 from headrace.clock import Clock, round_down, system_clock
 from headrace.errors import OperatorError, RuleError
 from headrace.rules.catalog import Catalog
-from headrace.rules.streams.carriers import needed
 from headrace.serving.ports import Building, Definition, Definitions
-from headrace.serving.streams import TROUBLED, StreamHealth, troubled
+from headrace.serving.streams import StreamHealth, troubled
 from headrace.store import Progress, StoredVersion
 
 REFRESH_SECONDS = 2.0
@@ -75,8 +74,7 @@ class StoredSegments:
         try:
             versions = await asyncio.to_thread(self._active_versions)
             backfills = await asyncio.to_thread(self._backfills)
-            streams = await asyncio.to_thread(self._streams)
-            catalog = await asyncio.to_thread(self._catalog) or Catalog()
+            troubles = await asyncio.to_thread(self._troubles, versions)
         except OperatorError as error:
             self._trouble = error
             return
@@ -86,19 +84,27 @@ class StoredSegments:
             segments,
             self._clock(),
             _building(backfills),
-            _troubles(versions, streams, catalog),
+            troubles,
         )
         if previous is None or previous.segments != segments:
             with contextlib.suppress(CacheDown):
                 await self._shelf.keep_definitions(_packed(self._latest))
 
+    def _troubles(self, versions: Sequence[StoredVersion]) -> dict[str, list[str]]:
+        found = troubled(versions, self._streams(), self._catalog)
+        return {segment: [one.in_words for one in those] for segment, those in found.items()}
+
     async def keep_fresh(self) -> None:
         """Refresh until cancelled."""
+        told = ""
         while True:
             try:
                 await self.refresh()
+                told = ""
             except Exception as error:  # the outermost loop: what is known is answered all the same
-                log.warning("the segments' texts stay as they were", error=str(error))
+                if str(error) != told:
+                    log.warning("the segments' texts stay as they were", error=str(error))
+                told = str(error)
             await asyncio.sleep(REFRESH_SECONDS)
 
 
@@ -133,19 +139,6 @@ def _building(backfills: Sequence[Progress]) -> dict[str, Building]:
     percent = int(newest.details.get("percent", 0))
     versions: Mapping[str, int] = newest.details.get("segments", {})
     return {segment: Building(version, percent) for segment, version in versions.items()}
-
-
-def _troubles(
-    versions: Sequence[StoredVersion], streams: Sequence[StreamHealth], catalog: Catalog
-) -> dict[str, list[str]]:
-    if all(one.state not in TROUBLED for one in streams):
-        return {}
-    segments = []
-    for row in versions:
-        with contextlib.suppress(RuleError):
-            segments.append(row.segment)
-    found = troubled(needed(segments, catalog), streams)
-    return {segment: [one.in_words for one in those] for segment, those in found.items()}
 
 
 def _packed(definitions: Definitions) -> str:

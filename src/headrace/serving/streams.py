@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final, Literal
 
 from headrace.clock import SECOND, Clock, Instant, format_instant, round_down, system_clock
 from headrace.errors import OperatorError, RuleError
-from headrace.rules.streams import Stream, parse_stream
-from headrace.rules.streams.carriers import carried
-from headrace.store import Progress, StoredStream
+from headrace.rules.catalog import Catalog
+from headrace.rules.streams.carriers import carried, needed
+from headrace.store import Progress, StoredStream, StoredVersion
 
 # Of "starting" streams the job has read nothing yet; "silent" ones bring less than they promise.
 State = Literal["draft", "starting", "active", "failing", "silent", "paused", "retired"]
@@ -48,11 +48,6 @@ class StreamHealth:
     as_of: Instant | None = None
 
     @property
-    def stream(self) -> Stream | None:
-        """What its text means; None for a text of another release."""
-        return _read(self.stored)
-
-    @property
     def in_words(self) -> str:
         """``stream shop_orders is paused since 2026-01-12T10:00:00Z``."""
         words = f"stream {self.stored.id} is {self.state}"
@@ -73,7 +68,7 @@ def health_of(
     activation."""
     if stored.state != "active":
         return StreamHealth(stored=stored, state=stored.state)
-    stream = _read(stored)
+    stream = stored.readable
     if stream is None:
         return StreamHealth(stored=stored, state="failing", why="its text is of another release")
     topic = stream.topic
@@ -111,38 +106,31 @@ def _unread(read: Mapping[str, int], ends: Ends | None, topic: str) -> int | Non
 
 
 def troubled(
-    needed: Mapping[str, frozenset[str]], streams: Iterable[StreamHealth]
+    versions: Iterable[StoredVersion],
+    streams: Iterable[StreamHealth],
+    catalog: Callable[[], Catalog | None],
 ) -> dict[str, list[StreamHealth]]:
     """Segments, by id, with the streams that say they bring events these need, and do not now.
 
-    ``needed`` are the event types of each segment. What a stream that works may bring too is no
-    trouble.
+    What a stream that works may bring too is no trouble. ``catalog`` is asked for only where there
+    may be some.
     """
-    known = [(one, carried(one.stream)) for one in streams if one.stream is not None]
+    known = [(one, carried(text)) for one in streams if (text := one.stored.readable) is not None]
     working = [types for one, types in known if one.state in WORKING]
-    if None in working:
+    idle = [(one, types) for one, types in known if one.state in TROUBLED and types is not None]
+    if None in working or not idle:
         return {}
     brought = frozenset[str]().union(*(types for types in working if types is not None))
+    segments = []
+    for row in versions:
+        with suppress(RuleError):  # a text of another release
+            segments.append(row.segment)
     found: dict[str, list[StreamHealth]] = {}
-    for one, types in known:
-        if types is None or one.state not in TROUBLED:
-            continue
-        for segment, wanted in needed.items():
-            if (types & wanted) - brought:
-                found.setdefault(segment, []).append(one)
+    for segment, wanted in sorted(needed(segments, catalog() or Catalog()).items()):
+        those = [one for one, types in idle if (types & wanted) - brought]
+        if those:
+            found[segment] = those
     return found
-
-
-@lru_cache(maxsize=1_000)
-def _parsed(id: str, version: int, text: str) -> Stream | None:
-    try:
-        return parse_stream(text, f"postgres:{id}@{version}")
-    except RuleError:
-        return None
-
-
-def _read(stored: StoredStream) -> Stream | None:
-    return _parsed(stored.id, stored.version, stored.text)
 
 
 class StoredStreams:
@@ -177,15 +165,15 @@ class StoredStreams:
 
     def told(self) -> tuple[StreamHealth, ...]:
         """All streams as Postgres knows them now, whatever waits in Kafka."""
-        now, stored, launches = self._clock(), self._streams(), self._launches()
+        now, stored = self._clock(), self._streams()
+        launches = self._launches() if stored else ()
         return tuple(health_of(one, launches, None, now=now, target=self._target) for one in stored)
 
     def _ask(self) -> tuple[Instant, tuple[StreamHealth, ...]]:
         now, stored, launches = self._clock(), self._streams(), self._launches()
+        active = [one.readable for one in stored if one.state == "active"]
         try:
-            ends: Ends | None = self._ends(
-                [stream.topic for one in stored if one.state == "active" and (stream := _read(one))]
-            )
+            ends: Ends | None = self._ends([one.topic for one in active if one is not None])
         except OperatorError:
             ends = None
         return now, tuple(

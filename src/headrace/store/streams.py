@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, Literal
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from headrace.errors import OperatorError
+from headrace.errors import OperatorError, RuleError
 from headrace.rules.source import did_you_mean
 from headrace.rules.streams import Stream, canonical, parse_stream
 from headrace.store.audit import Entry
@@ -38,8 +40,21 @@ class StoredStream:
 
     @property
     def stream(self) -> Stream:
-        """What the text means."""
-        return parse_stream(self.text, f"postgres:{self.id}@{self.version}")
+        """What the text means. RuleError for one of a release that says more than this one reads"""
+        return _parsed(self.text, f"postgres:{self.id}@{self.version}")
+
+    @property
+    def readable(self) -> Stream | None:
+        """What the text means, if this release can read it."""
+        with suppress(RuleError):
+            return self.stream
+        return None
+
+
+@lru_cache(maxsize=1_000)
+def _parsed(text: str, place: str) -> Stream:
+    # Those who watch streams ask for each of them every second or so.
+    return parse_stream(text, place)
 
 
 def every(connection: Connection) -> list[StoredStream]:

@@ -35,10 +35,11 @@ async def read_stream(stream_id: StreamId, streams: TheStreams) -> StreamDetail:
     """A stream's document in force, or that would be next."""
     as_of, found = await streams.health()
     one = _named(stream_id, found)
+    stream = one.stored.readable
     return StreamDetail(
         **_body(one).model_dump(),
         as_of=format_instant(as_of),
-        document=document(one.stream) if one.stream is not None else orjson.loads(one.stored.text),
+        document=orjson.loads(one.stored.text) if stream is None else document(stream),
     )
 
 
@@ -64,7 +65,7 @@ async def read_stream_health(stream_id: StreamId, streams: TheStreams) -> Stream
 
 
 def _body(one: StreamHealth) -> StreamBody:
-    stream = one.stream or UNREADABLE
+    stream = one.stored.readable or UNREADABLE
     types = carried(stream)
     return StreamBody(
         id=one.stored.id,
