@@ -40,6 +40,7 @@ from headrace.lake.tables import Tables
 from headrace.lake.users import bucket_of
 from headrace.plan.model import Plan
 from headrace.serving.profiles import StoredProfiles
+from headrace.serving.reading import Readers
 from headrace.store import Execution, StoredPlan
 
 BATCHES = 20
@@ -109,7 +110,9 @@ def figures(crowds: int, plan: Plan) -> list[tuple[str, ...]]:
     with lake() as root:
         users = fill(root, plan, crowds)
         running = Execution("stream", plan.hash, 1, datetime.now(UTC))
-        profiles = StoredProfiles(Tables(str(root)), lambda: running, lambda _: stored, str)
+        profiles = StoredProfiles(
+            Tables(str(root)), Readers(), lambda: running, lambda _: stored, str
+        )
         drawn = np.random.default_rng(3).choice(users, ASKED)
         for at_once in (1, 4):
             asyncio.run(answers(profiles, drawn[:20], at_once))

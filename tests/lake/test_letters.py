@@ -31,7 +31,7 @@ def tables(tmp_path: Path) -> Tables:
          "offset": number, "n": number // 5, "at": number, "day": OLD if number < 10 else TODAY}
         for number in range(60)
     ]  # fmt: skip
-    rows += rows[30:40]  # appended again after a crash
+    rows += 3 * rows[30:40]  # appended again after each of three crashes
     table = pa.Table.from_pylist(rows, SCHEMA)
     write_deltalake(str(tmp_path / "quarantine"), table, partition_by=["day"])
     return Tables(str(tmp_path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,15 @@ from headrace.lake.letters import Reason, Rejected, Spot
 from headrace.lake.search import Wanted
 from headrace.lake.timeline import Part
 from headrace.rules.catalog import Field
-from headrace.serving.ports import Building, Definition, Definitions, Ports, Profile, Terms
+from headrace.serving.ports import (
+    Building,
+    Candidates,
+    Definition,
+    Definitions,
+    Ports,
+    Profile,
+    Terms,
+)
 from headrace.serving.streams import StreamHealth
 
 AS_OF = 1_768_212_000_250  # 2026-01-12T10:00:00.250Z
@@ -170,6 +178,11 @@ class FakeLetters:
         return [one for one in self.found if before is None or one[0].spot < before][:limit]
 
 
+async def nobody(wanted: Wanted, after: str) -> list[str]:
+    """No candidates."""
+    return []
+
+
 def faked(
     memberships: FakeMemberships | None = None,
     segments: FakeSegments | None = None,
@@ -177,7 +190,7 @@ def faked(
     streams: FakeStreams | None = None,
     profiles: FakeProfiles | None = None,
     letters: FakeLetters | None = None,
-    candidates: Callable[[Wanted, str], list[str]] = lambda wanted, after: [],
+    candidates: Candidates = nobody,
 ) -> Ports:
     """Ports of an API; what is not given is there and empty."""
     return Ports(

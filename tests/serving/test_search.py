@@ -18,6 +18,7 @@ from headrace.lake.tables import Tables
 from headrace.rules.catalog import Field
 from headrace.serving.app import create_app
 from headrace.serving.ports import Terms
+from headrace.serving.reading import Readers
 from headrace.serving.search import AT_ONCE, Query, candidates_of, search
 from serving.fakes import AS_OF, FakeMemberships, FakeOutputs, faked
 from serving.test_api import problem
@@ -57,7 +58,9 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeMemberships, Ta
 @pytest.fixture
 def client(known: tuple[FakeMemberships, Tables]) -> TestClient:
     memberships, tables = known
-    ports = faked(memberships, outputs=FakeOutputs(TERMS), candidates=candidates_of(tables))
+    ports = faked(
+        memberships, outputs=FakeOutputs(TERMS), candidates=candidates_of(tables, Readers())
+    )
     return TestClient(create_app(ports, clock=lambda: AS_OF), raise_server_exceptions=False)
 
 
@@ -99,7 +102,7 @@ def test_pages_are_all_who_fit(
             search(
                 memberships,
                 query,
-                candidates_of(tables),
+                candidates_of(tables, Readers()),
                 after=after,
                 limit=limit,
                 clock=lambda: next(ticks),

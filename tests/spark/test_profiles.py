@@ -22,6 +22,7 @@ from headrace.rules.reference import explain_user
 from headrace.runtime import JOB
 from headrace.serving.ports import Profile
 from headrace.serving.profiles import StoredProfiles
+from headrace.serving.reading import Readers
 from headrace.settings.keys import known_tombstone_key
 from headrace.spark.fold import user_hash
 from headrace.spark.session import Session
@@ -71,6 +72,7 @@ def test_profiles_are_what_the_facts_say(deployment: Deployment) -> None:
     tables = Tables(deployment.settings.tables_root)
     profiles = StoredProfiles(
         tables,
+        Readers(),
         partial(store.running_plan, JOB),
         store.plan,
         partial(known_tombstone_key, deployment.settings),

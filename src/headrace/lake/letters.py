@@ -63,18 +63,21 @@ def rejected(
 ) -> list[Rejected]:
     """At most ``limit`` messages rejected from the day ``since`` on, newest first, each once."""
     which = f" AND reason IN {among(reasons)}" if reasons else ""
-    behind = f" AND {_behind(before)}" if before is not None else ""
-    # A batch that was repeated may have appended them again: such rows lie side by side.
-    found = tables.ask(
-        "quarantine",
-        'SELECT n, "topic", "partition", "offset", reason, at, raw FROM quarantine'
-        f" WHERE {_from(since)}{which}{behind}"
-        f' ORDER BY n DESC, "topic" DESC, "partition" DESC, "offset" DESC LIMIT {2 * limit}',
-    )
     messages: dict[Spot, Rejected] = {}
-    for row in found.to_pylist():
-        spot = Spot(row["n"], row["topic"], row["partition"], row["offset"])
-        messages[spot] = Rejected(spot, row["reason"], row["at"], row["raw"] or b"")
+    # A batch that was repeated may have appended them again: a page of rows may be fewer messages.
+    while len(messages) < limit:
+        behind = f" AND {_behind(before)}" if before is not None else ""
+        rows = tables.ask(
+            "quarantine",
+            'SELECT n, "topic", "partition", "offset", reason, at, raw FROM quarantine'
+            f" WHERE {_from(since)}{which}{behind}"
+            f' ORDER BY n DESC, "topic" DESC, "partition" DESC, "offset" DESC LIMIT {limit}',
+        ).to_pylist()
+        for row in rows:
+            before = Spot(row["n"], row["topic"], row["partition"], row["offset"])
+            messages[before] = Rejected(before, row["reason"], row["at"], row["raw"] or b"")
+        if len(rows) < limit:
+            break
     return list(messages.values())[:limit]
 
 

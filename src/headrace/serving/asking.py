@@ -13,45 +13,29 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Depends, Path, Query, Request
 
 from headrace.clock import Clock
-from headrace.lake.search import Wanted
 from headrace.serving.cursors import opened
 from headrace.serving.freshness import Freshness
 from headrace.serving.models import checked_user_id
-from headrace.serving.ports import Letters, Memberships, Outputs, Ports, Profiles, Segments, Streams
+from headrace.serving.ports import (
+    Candidates,
+    Letters,
+    Memberships,
+    Outputs,
+    Ports,
+    Profiles,
+    Segments,
+    Streams,
+)
 from headrace.serving.problems import Problem
 
 
-def _ports(request: Request) -> Ports:
-    found: Ports = request.app.state.ports
-    return found
+def _given(pick: Callable[[Ports], object]) -> Any:
+    """One of the app's ports, to a route that asks for it."""
 
+    async def given(request: Request) -> object:
+        return pick(request.app.state.ports)
 
-async def _memberships(request: Request) -> Memberships:
-    return _ports(request).memberships
-
-
-async def _segments(request: Request) -> Segments:
-    return _ports(request).segments
-
-
-async def _outputs(request: Request) -> Outputs:
-    return _ports(request).outputs
-
-
-async def _streams(request: Request) -> Streams:
-    return _ports(request).streams
-
-
-async def _profiles(request: Request) -> Profiles:
-    return _ports(request).profiles
-
-
-async def _letters(request: Request) -> Letters:
-    return _ports(request).letters
-
-
-async def _candidates(request: Request) -> Callable[[Wanted, str], list[str]]:
-    return _ports(request).candidates
+    return Depends(given)
 
 
 async def _clock(request: Request) -> Clock:
@@ -99,13 +83,13 @@ def _user_of(told: Any) -> str | None:
     return None
 
 
-TheMemberships = Annotated[Memberships, Depends(_memberships)]
-TheSegments = Annotated[Segments, Depends(_segments)]
-TheOutputs = Annotated[Outputs, Depends(_outputs)]
-TheStreams = Annotated[Streams, Depends(_streams)]
-TheProfiles = Annotated[Profiles, Depends(_profiles)]
-TheLetters = Annotated[Letters, Depends(_letters)]
-TheCandidates = Annotated[Callable[[Wanted, str], list[str]], Depends(_candidates)]
+TheMemberships = Annotated[Memberships, _given(lambda ports: ports.memberships)]
+TheSegments = Annotated[Segments, _given(lambda ports: ports.segments)]
+TheOutputs = Annotated[Outputs, _given(lambda ports: ports.outputs)]
+TheStreams = Annotated[Streams, _given(lambda ports: ports.streams)]
+TheProfiles = Annotated[Profiles, _given(lambda ports: ports.profiles)]
+TheLetters = Annotated[Letters, _given(lambda ports: ports.letters)]
+TheCandidates = Annotated[Candidates, _given(lambda ports: ports.candidates)]
 TheClock = Annotated[Clock, Depends(_clock)]
 TheFreshness = Annotated[Freshness, Depends(_freshness)]
 AskedUser = Annotated[str, Depends(_user_id)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from headrace.cache.model import LoaderStatus, NoPage, Page, Sizes, Users, UserState
 from headrace.clock import Instant
@@ -155,6 +155,10 @@ class Letters(Protocol):
         """Those behind a spot, newest first, and whether each was sent again."""
 
 
+Candidates: TypeAlias = Callable[[Wanted, str], Awaitable[list[str]]]
+"""Users who may have traits, by values, behind an id: some at a time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """Everything the app is given."""
@@ -165,5 +169,4 @@ class Ports:
     streams: Streams
     profiles: Profiles
     letters: Letters
-    candidates: Callable[[Wanted, str], list[str]]
-    """Users who may have traits, by values, behind an id."""
+    candidates: Candidates

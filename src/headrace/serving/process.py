@@ -24,6 +24,7 @@ from headrace.serving.outputs import StoredOutputs
 from headrace.serving.ports import Ports
 from headrace.serving.profiles import StoredProfiles
 from headrace.serving.prompt import PromptHttp
+from headrace.serving.reading import Readers
 from headrace.serving.search import candidates_of
 from headrace.serving.streams import LAUNCHES, StoredStreams
 from headrace.settings import Settings
@@ -61,9 +62,10 @@ def build_app(settings: Settings) -> FastAPI:
         with contextlib.suppress(asyncio.CancelledError):
             await refreshing
         await memberships.close()
+        readers.close()
         store.close()
 
-    tables = Tables(settings.tables_root)
+    tables, readers = Tables(settings.tables_root), Readers()
     ports = Ports(
         memberships=memberships,
         segments=segments,
@@ -71,12 +73,13 @@ def build_app(settings: Settings) -> FastAPI:
         streams=streams,
         profiles=StoredProfiles(
             tables,
+            readers,
             partial(store.running_plan, STREAM),
             store.plan,
             partial(known_tombstone_key, settings),
         ),
-        letters=StoredLetters(tables, store.replayed),
-        candidates=candidates_of(tables),
+        letters=StoredLetters(tables, readers, store.replayed),
+        candidates=candidates_of(tables, readers),
     )
     return create_app(
         ports,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -19,18 +19,17 @@ from headrace.lake.users import deletions_of, ids_of, state_of
 from headrace.plan.model import Plan
 from headrace.rules.catalog import LIST
 from headrace.serving.ports import Profile, TraitValue
+from headrace.serving.reading import Readers
 from headrace.store import Execution, StoredPlan
-
-AT_ONCE: Final = 4
-"""Reads under way in one process: each of them takes what a core gives for some 20 ms."""
 
 
 class StoredProfiles:
-    """Reads the tables in threads, by the plan that Postgres says the stream executes."""
+    """Reads the tables, by the plan that Postgres says the stream executes."""
 
     def __init__(
         self,
         tables: Tables,
+        readers: Readers,
         running: Callable[[], Execution | None],
         plan: Callable[[str], StoredPlan | None],
         secret: Callable[[], str],
@@ -38,11 +37,11 @@ class StoredProfiles:
         """``running`` tells which plan is executed, ``plan`` the one of a hash, ``secret`` the key
         of tombstones."""
         self._tables = tables
+        self._readers = readers
         self._running = running
         self._plan = plan
         self._secret = secret
         self._known: Plan | None = None
-        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def profile(self, user: str, at: Instant) -> Profile | None:
         """The profile of a canonical id, its measures at ``at``; None for nobody.
@@ -50,8 +49,7 @@ class StoredProfiles:
         LakeDown while the tables cannot be read; OperatorError as long as Postgres never said what
         runs.
         """
-        async with self._turns:
-            return await asyncio.to_thread(self._profile, user, at)
+        return await self._readers(partial(self._profile, user, at))
 
     def _profile(self, user: str, at: Instant) -> Profile | None:
         plan = self._current()
@@ -112,8 +110,7 @@ class StoredProfiles:
             )
             return part_of(self._tables, asked, before=before)
 
-        async with self._turns:
-            return await asyncio.to_thread(ask)
+        return await self._readers(ask)
 
     def _current(self) -> Plan:
         try:

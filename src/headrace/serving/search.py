@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import orjson
@@ -14,13 +14,12 @@ from headrace.cache.model import NoPage, UserState
 from headrace.clock import Instant
 from headrace.lake.search import Wanted, candidates
 from headrace.lake.tables import Tables
-from headrace.serving.ports import Memberships
+from headrace.serving.ports import Candidates, Memberships
+from headrace.serving.reading import Readers
 
 AT_ONCE: Final = 200
 PATIENCE_SECONDS: Final = 0.25
 """After which a page ends, full or not: the next goes on behind whoever was looked at last."""
-
-Candidates = Callable[[Wanted, str], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ async def search(
                 raise NotKept(query.segments[0], page.is_known)
             users, more = page.users, page.next_after is not None
         else:
-            users = tuple(await asyncio.to_thread(find, query.traits, after))
+            users = tuple(await find(query.traits, after))
             more = len(users) == AT_ONCE
         states = await memberships.users(users, profiles=True)
         for user, state in zip(users, states.users, strict=True):
@@ -99,6 +98,10 @@ async def search(
             return Found(tuple(found), after, states.as_of)
 
 
-def candidates_of(tables: Tables) -> Candidates:
+def candidates_of(tables: Tables, readers: Readers) -> Candidates:
     """Candidates by the tables, `AT_ONCE` at a time."""
-    return lambda wanted, after: candidates(tables, wanted, after=after, limit=AT_ONCE)
+
+    async def find(wanted: Wanted, after: str) -> list[str]:
+        return await readers(partial(candidates, tables, wanted, after=after, limit=AT_ONCE))
+
+    return find
