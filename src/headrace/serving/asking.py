@@ -15,7 +15,7 @@ from fastapi import Depends, Path, Query, Request
 from headrace.clock import Clock
 from headrace.serving.cursors import opened
 from headrace.serving.freshness import Freshness
-from headrace.serving.models import checked_user_id
+from headrace.serving.models.common import checked_user_id
 from headrace.serving.ports import (
     Candidates,
     Letters,

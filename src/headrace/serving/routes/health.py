@@ -13,7 +13,7 @@ from headrace.errors import OperatorError
 from headrace.metrics import CONTENT_TYPE, GaugeName, Metrics
 from headrace.rules.model import CONTINUOUS
 from headrace.serving.asking import TheClock, TheFreshness, TheMemberships, TheSegments
-from headrace.serving.models import Alive, Check, Readiness
+from headrace.serving.models.operation import Alive, Check, Readiness
 from headrace.serving.problems import problem_of
 
 router = APIRouter(tags=["operation"])

@@ -11,7 +11,12 @@ from headrace.clock import format_instant
 from headrace.lake.letters import Rejected, Spot
 from headrace.serving.asking import TheLetters
 from headrace.serving.cursors import opened, sealed
-from headrace.serving.models import DeadLetterBody, DeadLetterReasons, DeadLetters, ReasonBody
+from headrace.serving.models.letters import (
+    DeadLetterBody,
+    DeadLetterReasons,
+    DeadLetters,
+    ReasonBody,
+)
 
 router = APIRouter(tags=["dead letters"])
 Days = Annotated[int, Query(ge=1, le=400, description="Rejected within the last so many days.")]

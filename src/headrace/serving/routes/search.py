@@ -14,7 +14,7 @@ from headrace.rules.source import did_you_mean
 from headrace.serving import search as searching
 from headrace.serving.asking import After, TheCandidates, TheFreshness, TheMemberships, TheOutputs
 from headrace.serving.cursors import sealed
-from headrace.serving.models import FoundUser, FoundUsers
+from headrace.serving.models.users import FoundUser, FoundUsers
 from headrace.serving.ports import Terms
 from headrace.serving.problems import Problem, ProblemBody, Responses
 

@@ -12,7 +12,13 @@ from headrace.clock import Instant, format_instant
 from headrace.rules.model import CONTINUOUS
 from headrace.serving.asking import After, TheFreshness, TheMemberships, TheSegments
 from headrace.serving.cursors import sealed
-from headrace.serving.models import Members, SegmentBody, SegmentDetail, SegmentList, SegmentState
+from headrace.serving.models.segments import (
+    Members,
+    SegmentBody,
+    SegmentDetail,
+    SegmentList,
+    SegmentState,
+)
 from headrace.serving.ports import Definition, Definitions
 from headrace.serving.problems import Problem, ProblemBody, Responses
 

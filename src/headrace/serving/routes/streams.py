@@ -12,7 +12,7 @@ from headrace.rules.source import did_you_mean
 from headrace.rules.streams import Stream, document
 from headrace.rules.streams.carriers import carried
 from headrace.serving.asking import TheStreams
-from headrace.serving.models import StreamBody, StreamDetail, StreamHealthBody, StreamList
+from headrace.serving.models.streams import StreamBody, StreamDetail, StreamHealthBody, StreamList
 from headrace.serving.problems import Problem, ProblemBody, Responses
 from headrace.serving.streams import StreamHealth
 

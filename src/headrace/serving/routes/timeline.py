@@ -13,7 +13,7 @@ from headrace.clock import format_instant
 from headrace.lake.timeline import Entry, Kind, Place
 from headrace.serving.asking import AskedUser, TheMemberships, TheProfiles
 from headrace.serving.cursors import opened, sealed
-from headrace.serving.models import EntryBody, Timeline
+from headrace.serving.models.timeline import EntryBody, Timeline
 from headrace.serving.problems import Problem, ProblemBody, Responses
 
 router = APIRouter(tags=["users"])

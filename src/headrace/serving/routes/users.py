@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from headrace.cache.model import Membership, UserState
 from headrace.clock import format_instant
 from headrace.serving.asking import AskedUser, TheFreshness, TheMemberships, TheProfiles
-from headrace.serving.models import (
+from headrace.serving.models.users import (
     BatchAnswer,
     BatchRequest,
     BatchUser,

@@ -1,0 +1,1 @@
+"""Bodies of requests and answers, by resource, with an example each."""
