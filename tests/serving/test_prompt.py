@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import uvicorn
@@ -16,6 +17,7 @@ from headrace.serving import prompt
 from headrace.serving.prompt import MOST_HEAD_BYTES, PromptHttp
 
 SOON = 0.5  # s, for HEAD_SECONDS
+HEADER = b"X-More: " + b"a" * 8_000 + b"\r\n"
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -55,11 +57,9 @@ def opened(port: int) -> socket.socket:
 def closed_after(connection: socket.socket) -> float:
     """Seconds until the other side hangs up."""
     began = time.monotonic()
-    try:
+    with suppress(ConnectionError):
         while connection.recv(65_536):
             pass
-    except ConnectionError:
-        pass
     return time.monotonic() - began
 
 
@@ -74,6 +74,25 @@ def answered(connection: socket.socket, request: bytes) -> bool:
     return b"200" in found
 
 
+def endured(connection: socket.socket, drop: bytes) -> float:
+    """Seconds for which the other side takes a drop every now and then; 5 is for ever."""
+    began = time.monotonic()
+    with suppress(ConnectionError):
+        while time.monotonic() - began < 5:
+            connection.sendall(drop)
+            time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def is_cut(connection: socket.socket, piece: bytes) -> bool:
+    """Does the other side hang up before it has taken very many of ``piece``?"""
+    sent = 0
+    with suppress(ConnectionError):
+        while sent < 64 * MOST_HEAD_BYTES:
+            sent += connection.send(piece)
+    return sent < 64 * MOST_HEAD_BYTES
+
+
 def test_who_says_nothing_is_hung_up_on(port: int) -> None:
     with opened(port) as connection:
         assert SOON / 2 < closed_after(connection) < 5
@@ -86,69 +105,36 @@ def test_who_drips_is_hung_up_on(port: int, drop: bytes, before: bytes) -> None:
         if before:
             assert answered(connection, before)
         connection.sendall(b"GET / HTTP/1.1\r\n")
-        began = time.monotonic()
-        try:
-            while time.monotonic() - began < 5:
-                connection.sendall(drop)
-                time.sleep(0.05)
-        except ConnectionError:
-            pass
-        assert time.monotonic() - began < 5
+        assert endured(connection, drop) < 5
 
 
 def test_empty_lines_are_no_request_either(port: int) -> None:
     with opened(port) as connection:
         assert answered(connection, REQUEST)
-        began = time.monotonic()
-        try:
-            while time.monotonic() - began < 5:
-                connection.sendall(b"\r\n")
-                time.sleep(0.05)
-        except ConnectionError:
-            pass
-        assert time.monotonic() - began < 5
+        assert endured(connection, b"\r\n") < 5
 
 
-def test_a_head_without_end_is_cut(port: int) -> None:
+@pytest.mark.parametrize(
+    ("before", "piece"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\n", HEADER, id="headers"),
+        pytest.param(b"GET / HTTP/1.1\r\nX-More: ", b"a" * 8_000, id="one header"),
+        pytest.param(
+            b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n",
+            HEADER,
+            id="behind a slow answer",
+        ),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+            HEADER,
+            id="trailers",
+        ),
+    ],
+)
+def test_what_has_no_end_is_cut(port: int, before: bytes, piece: bytes) -> None:
     with opened(port) as connection:
-        sent = 0
-        try:
-            connection.sendall(b"GET / HTTP/1.1\r\n")
-            while sent < 64 * MOST_HEAD_BYTES:
-                sent += connection.send(b"X-More: " + b"a" * 8_000 + b"\r\n")
-        except ConnectionError:
-            pass
-        assert sent < 64 * MOST_HEAD_BYTES
-
-
-def test_a_header_without_end_is_cut(port: int) -> None:
-    with opened(port) as connection:
-        sent = 0
-        try:
-            connection.sendall(b"GET / HTTP/1.1\r\nX-More: ")
-            while sent < 64 * MOST_HEAD_BYTES:
-                sent += connection.send(b"a" * 8_000)
-        except ConnectionError:
-            pass
-        assert sent < 64 * MOST_HEAD_BYTES
-
-
-@pytest.mark.parametrize("behind", ["a slow answer", "a body"])
-def test_heads_behind_and_trailers_are_cut(port: int, behind: str) -> None:
-    with opened(port) as connection:
-        if behind == "a slow answer":
-            connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n")
-        else:
-            connection.sendall(
-                b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
-            )
-        sent = 0
-        try:
-            while sent < 64 * MOST_HEAD_BYTES:
-                sent += connection.send(b"X-More: " + b"a" * 8_000 + b"\r\n")
-        except ConnectionError:
-            pass
-        assert sent < 64 * MOST_HEAD_BYTES
+        connection.sendall(before)
+        assert is_cut(connection, piece)
 
 
 def test_others_are_not_disturbed(port: int) -> None:

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated, BinaryIO
 from urllib.parse import quote, urlencode
 
 import typer
@@ -110,32 +109,23 @@ def _place(to: Path | None) -> Iterator[BinaryIO]:
                 raise OperatorError(detail, code="HR958") from error
             raise
         return
-    part: Path | None = None
+    part = to.with_name(f".{to.name}.{os.getpid()}.part")
     try:
         if to.exists() and not to.is_file():  # a pipe, or a device
             with to.open("wb") as file:
                 yield file
             return
-        with NamedTemporaryFile(dir=to.parent, prefix=f".{to.name}.", delete=False) as file:
-            part = Path(file.name)
-            yield cast(BinaryIO, file)
+        with part.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
         part.replace(to)
     except OSError as error:
         if isinstance(error, ConnectionError | TimeoutError | urllib.error.URLError):
             raise
         raise OperatorError(f"cannot write {to}: {error.strerror}", code="HR958") from error
     finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        part.unlink(missing_ok=True)
 
 
 def _copy(run: Invocation, answer: http.client.HTTPResponse, file: BinaryIO, segment: str) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 from rich.progress import Progress
@@ -97,14 +98,9 @@ def replace(
     joined = joined_ids(tables)
     stay = {joined.get(user, user) for _, user, _ in rows if user is not None}
     leave = sorted(on_list(tables, name) - stay)
-    now = system_clock()
-    topic = in_namespace(run.settings.namespace, EVENTS)
-    with ExitStack() as stack:
-        producer = None
-        if not dry_run:
-            producer = stack.enter_context(ConfluentProducer(run.settings.kafka_bootstrap))
-        send(producer, topic, name, ((0, user, "") for user in leave), on=False, at=now)
-        done = send(producer, topic, name, rows, on=True, at=now)
+    with _sending(run, name, dry_run=dry_run) as put:
+        put(((0, user, "") for user in leave), on=False)
+        done = put(rows, on=True)
     if output is Output.JSON:
         run.print_json(
             {"list": name, "dry_run": dry_run, "on": done.users, "off": len(leave), "bad": {}}
@@ -143,17 +139,28 @@ def _change(
     dry_run: bool,
 ) -> None:
     _require_name(name)
-    settings, now = run.settings, system_clock()
-    topic = in_namespace(settings.namespace, EVENTS)
-    with ExitStack() as stack:
-        rows = _rows(file, stack.enter_context(_watched(run, file)), column)
-        producer = None
-        if not dry_run:
-            producer = stack.enter_context(ConfluentProducer(settings.kafka_bootstrap))
-        done = send(producer, topic, name, rows, on=on, at=now)
+    with _watched(run, file) as lines, _sending(run, name, dry_run=dry_run) as put:
+        done = put(_rows(file, lines, column), on=on)
     _print(run, name, done, output, on=on, dry_run=dry_run)
     if done.bad:
         raise typer.Exit(1)
+
+
+class _Put(Protocol):
+    def __call__(self, rows: Iterable[Row], *, on: bool) -> Sent:
+        """Put users on the list, or take them off."""
+
+
+@contextmanager
+def _sending(run: Invocation, name: str, *, dry_run: bool) -> Iterator[_Put]:
+    """Changes of the list ``name``, all of one instant; none is sent in a dry run."""
+    settings, now = run.settings, system_clock()
+    topic = in_namespace(settings.namespace, EVENTS)
+    with ExitStack() as stack:
+        producer = None
+        if not dry_run:
+            producer = stack.enter_context(ConfluentProducer(settings.kafka_bootstrap))
+        yield partial(send, producer, topic, name, at=now)
 
 
 @contextmanager
