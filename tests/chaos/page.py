@@ -49,6 +49,10 @@ TRIALS = {
     "stops": """The stream is told to stop at random instants while events come. No stop may raise
         or take over 15 s, and in the end the members are those of the reference evaluator.""",
 }
+TRACED = (
+    "Where a trial found differences, `docs/decisions/` says what they were: those of the storm of"
+    " 2026-11-22 were the trial's own (24)."
+)
 SCRIPTS = {"failovers": "storm.py --reserve"}
 BROKEN = """A story of deaths and restarts, told to the build as it is, in which nothing may be
     wrong, and to builds with one protection taken away, in each of which something must be."""
@@ -63,6 +67,7 @@ def keep(trial: str, figures: Mapping[str, Any]) -> None:
 def page() -> str:
     """The whole page, of the trials that have been run."""
     lines = ["# Reliability: the last trials", "", "Written by `make chaos`; do not edit.", ""]
+    lines += [TRACED, ""]
     for trial, about in TRIALS.items():
         file = KEPT / f"{trial}.json"
         if file.exists():
