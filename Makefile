@@ -6,6 +6,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor demo test properties chaos clients lint format
 .PHONY: bench bench-kernel bench-recompute bench-idle bench-windows bench-ingest bench-profiles
+.PHONY: bench-published
 .PHONY: airflow airflow-test clean
 
 HEADRACE := .venv/bin/headrace
@@ -85,6 +86,10 @@ bench-profiles: setup ## Measure profiles of single users among a million; write
 
 bench-ingest: setup ## Measure the event API, ten minutes without a broker too; docs/benchmarks-ingest.md
 	.venv/bin/python tests/bench/ingest.py --away $(AWAY) --write docs/benchmarks-ingest.md
+
+bench-published: setup ## Measure what publishing all events costs; docs/benchmarks-published.md
+	.venv/bin/python tests/bench/main_job.py --rules 1000 --publish \
+		--skip plain,rivals,evaluate,latency --output docs/benchmarks-published.md
 
 bench: setup ## Measure the streaming job; writes docs/benchmarks.md
 	.venv/bin/python tests/bench/main_job.py $(BENCH)

@@ -18,7 +18,7 @@ Failpoint = Literal[
     "before-events", "after-events",
     "after-identities",
     "before-profiles", "after-profiles",
-    "mid-publish", "after-publish",
+    "mid-publish", "mid-accepted", "after-publish",
     "before-activation-marker", "after-activation-marker",
     "mid-backfill",
     "mid-compaction",

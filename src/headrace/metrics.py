@@ -24,6 +24,8 @@ CounterName: TypeAlias = Literal[
     "headrace_events_total",
     # Accepted events that had been accepted before, and count once.
     "headrace_duplicates_total",
+    # Accepted events sent on to events.accepted.v1.
+    "headrace_published_events_total",
     # Users told anew because a recompute found their state wrong.
     "headrace_corrected_users_total",
     # Messages published to memberships.v1: users whose memberships or traits changed.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processes import Cost
-from published import Verdict, judge, read_published
+from published import Verdict, judge, read_accepted, read_published
 from stage import MEMBERSHIPS, Stage
 from tables import live_bytes
 from truth import Boundary, transitions
@@ -35,17 +35,24 @@ class Drained:
     state_bytes: int
     table_bytes: int
     steps: dict[str, float]
+    sent_on: int | None = None
+    """Accepted events published, where that was asked for."""
 
     @property
     def rate(self) -> float:
-        """Events a second, from the first batch's start to the last published transition."""
+        """Events a second, from the first batch's start to the last published message."""
         return self.events / self.seconds
 
 
-def drain(stage: Stage, label: str, events: Events, rules: Rules, size: int) -> Drained:
-    """Run the streaming job against the topic from nothing; it still runs on return."""
+def drain(
+    stage: Stage, label: str, events: Events, rules: Rules, size: int, *, sends_on: bool = False
+) -> Drained:
+    """Run the streaming job against the topic from nothing; it still runs on return.
+
+    With ``sends_on`` it also publishes every accepted event.
+    """
     stage.reset()
-    stage.publish(rules)
+    stage.publish(rules, sends_on=sends_on)
     wanted = stage.ends()
     with stage.meter() as meter:
         stage.start()
@@ -54,6 +61,8 @@ def drain(stage: Stage, label: str, events: Events, rules: Rules, size: int) -> 
         stage.await_drained(wanted)
         cost = meter.cost()
     published = read_published(stage.bootstrap, MEMBERSHIPS, len(rules))
+    sent_on = read_accepted(stage.bootstrap) if sends_on else None
+    last_at = max(published.last_at, sent_on.last_at if sent_on else 0)
     # More batches may have run since; each must have published just what it should.
     batches = stage.batches()
     boundaries = [Boundary(batch.n, batch.now, batch.ends.get(EVENTS, {})) for batch in batches]
@@ -68,8 +77,8 @@ def drain(stage: Stage, label: str, events: Events, rules: Rules, size: int) -> 
         rules=len(rules),
         events=len(events),
         users=events.users,
-        seconds=(published.last_at - began) / 1000,
-        warm_rate=warm * 1000 / (published.last_at - busy[1].now) if warm else 0.0,
+        seconds=(last_at - began) / 1000,
+        warm_rate=warm * 1000 / (last_at - busy[1].now) if warm else 0.0,
         batches=len(busy),
         cost=cost,
         read_bytes=size,
@@ -83,4 +92,5 @@ def drain(stage: Stage, label: str, events: Events, rules: Rules, size: int) -> 
             step: round(sum(batch.seconds.get(step, 0.0) for batch in busy), 1)
             for step in (busy[-1].seconds if busy else {})
         },
+        sent_on=sent_on.events if sent_on else None,
     )

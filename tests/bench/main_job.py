@@ -43,6 +43,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--home", type=Path, default=ROOT / ".headrace" / "bench")
     parser.add_argument("--skip", default="", help="of plain,rivals,evaluate,latency, by commas")
+    parser.add_argument(
+        "--publish", action="store_true", help="each drain also with all events published"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the servers' data and logs")
     parser.add_argument("--output", type=Path, help="the page; default docs/benchmarks.md")
     return parser.parse_args()
@@ -85,6 +88,8 @@ class Bench:
             if count == EVALUATED_RULES:
                 self.aside(count)
             self.attempt(f"K = {count}", lambda count=count: self.drain(f"{count:,}", count))
+            if self.arguments.publish:
+                self.attempt(f"K = {count} published", lambda count=count: self.published(count))
             if count == EVALUATED_RULES and "latency" not in self.skipped:
                 self.attempt("latency", self.latencies)
         if EVALUATED_RULES not in counts:
@@ -130,6 +135,16 @@ class Bench:
             f"  {run.rate:,.0f} events/s, published/true {run.verdict.ratio:.4f},"
             f" wrong {run.verdict.wrong}, {run.steps}"
         )
+
+    def published(self, count: int) -> None:
+        """The drain again, with every accepted event published beside what changed."""
+        label = f"{count:,} published"
+        rules = self.rules(count)
+        run = drain(self.stage, label, self.events, rules, self.filled.size, sends_on=True)
+        self.found.drained.append(run)
+        if run.sent_on != len(self.events):
+            self.found.failures.append(f"{label}: {run.sent_on} of {len(self.events)} events")
+        say(f"  {run.rate:,.0f} events/s, {run.sent_on:,} events published, {run.steps}")
 
     def latencies(self) -> None:
         """Steady traffic on the stream that has just drained, by rules it has the same yield for.

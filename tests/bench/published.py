@@ -12,6 +12,7 @@ from truth import Moves
 from workload import Ints, rule_number, user_number
 
 from headrace.kafka.confluent import ConfluentConsumer
+from headrace.messages.topics import ACCEPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,25 @@ def read_published(bootstrap: str, topic: str, rules: int) -> Published:
             side[n].append(number + rule_number(change["segment"]))
     moves = [Moves(n, _sorted(entered[n]), _sorted(left[n])) for n in sorted({*entered, *left})]
     return Published(moves, len(seen), size, last_at, repeats)
+
+
+@dataclass(frozen=True, slots=True)
+class SentOn:
+    """Accepted events that were published: how many different ones, and the last one's time."""
+
+    events: int
+    last_at: int
+
+
+def read_accepted(bootstrap: str) -> SentOn:
+    """Read events.accepted.v1 to its present end."""
+    seen: set[bytes] = set()
+    last_at = 0
+    for value, timestamp in _values(bootstrap, ACCEPTED):
+        message = orjson.loads(value)
+        seen.add(f"{message['sent_id']}/{message['event_id']}".encode())
+        last_at = max(last_at, timestamp)
+    return SentOn(len(seen), last_at)
 
 
 def _sorted(numbers: list[int]) -> Ints:

@@ -108,9 +108,10 @@ class Stage:
             admin.delete_topics([row.name for row in TOPICS if row.name != EVENTS])
         self.create_topics()
 
-    def publish(self, rules: Rules) -> None:
-        """Make ``rules`` the active ones."""
-        catalog = parse_catalog(orjson.dumps(catalog_document()).decode(), "bench")
+    def publish(self, rules: Rules, *, sends_on: bool = False) -> None:
+        """Make ``rules`` the active ones; with ``sends_on`` accepted events are published too."""
+        document = catalog_document(publish=sends_on)
+        catalog = parse_catalog(orjson.dumps(document).decode(), "bench")
         segments = tuple(_segment(rules, number) for number in range(len(rules)))
         store = Store(self.settings.postgres_url.get_secret_value(), self.settings.namespace)
         publish(store, self.settings, RuleSet(catalog, segments), author="bench", reason="bench")

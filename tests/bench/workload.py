@@ -193,8 +193,8 @@ def _condition(measure: Measured, constant: int) -> dict[str, object]:
     }
 
 
-def catalog_document() -> dict[str, object]:
-    """The catalog of the workload."""
+def catalog_document(*, publish: bool = False) -> dict[str, object]:
+    """The catalog of the workload; with ``publish`` every accepted event leaves again."""
     fields = {
         "amount": {"type": "decimal"},
         "sku": {"type": "string"},
@@ -203,6 +203,6 @@ def catalog_document() -> dict[str, object]:
     return {
         "apiVersion": "headrace/v1",
         "kind": "Catalog",
-        "events": {name: {"properties": fields} for name in TYPES},
+        "events": {name: {"properties": fields, "publish": publish} for name in TYPES},
         "traits": {"country": {"type": "string"}},
     }

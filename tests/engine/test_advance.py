@@ -14,7 +14,7 @@ import xxhash
 from headrace.clock import DAY, HOUR, MINUTE
 from headrace.engine import advance as kernel
 from headrace.engine.advance import advance
-from headrace.engine.compact import compact
+from headrace.engine.compact import OF_ITS_BATCH, compact, merge
 from headrace.engine.repeats import MOST_IDS
 from headrace.engine.state import (
     FACTS_SCHEMA,
@@ -88,7 +88,7 @@ def facts(*rows: Mapping[str, Any]) -> pa.Table:
             "type": row.get("type", "purchase"), "ts": row.get("ts", NOW),
             "properties": orjson.dumps(row.get("is", {})).decode(),
             "partition": row.get("partition", 0), "offset": row.get("offset", i),
-            "at": row.get("at", NOW),
+            "at": row.get("at", NOW), "topic": row.get("topic"),
         }
         for i, row in enumerate(rows)
     ]  # fmt: skip
@@ -234,6 +234,23 @@ def test_of_repeats_in_one_batch_the_first_offset_counts() -> None:
     )  # fmt: skip
     out = advance(empty_state(), happening, plan=PLAN, now=NOW, n=1)
     assert "big" in changes(out) and "big" not in changes(out, "bob")
+
+
+def test_repeats_are_named_where_their_topic_is_given() -> None:
+    bought = buys("ann", 60, id="a", topic="orders")
+    twice = facts({**bought, "offset": 4}, {**bought, "offset": 9}, buys("bob", 1, topic="orders"))
+    state = advance(empty_state(), twice, plan=PLAN, now=NOW, n=1)
+    (place,) = orjson.loads(row_of(state)["repeated"])
+    assert place == {"topic": "orders", "partition": 0, "offset": 9}
+    assert row_of(state, "bob")["repeated"] is None
+    # Once more, and by another way; of that one nobody asked to know.
+    again = facts({**bought, "topic": "shop", "offset": 4}, {**bought, "topic": None})
+    out = advance(state, again, plan=PLAN, now=NOW, n=2)
+    assert row_of(out)["duplicates"] == 2
+    assert [one["topic"] for one in orjson.loads(row_of(out)["repeated"])] == ["shop"]
+    whole = merge(state, out, now=NOW, horizon_ms=7 * DAY)
+    assert row_of(whole)["repeated"] == row_of(out)["repeated"]
+    assert row_of(compact(whole, now=NOW, horizon_ms=7 * DAY))["repeated"] is None
 
 
 def test_a_fact_ahead_of_now_waits_and_then_counts() -> None:
@@ -432,7 +449,7 @@ def test_tables_may_come_in_chunks_slices_nulls_and_large_types() -> None:
         pa.concat_tables([state.slice(0, 2), state.slice(2, 1), state.slice(3)]),
         padded.slice(1, 6),
         state.cast(large),
-        state.drop_columns(["changes", "duplicates", "folded"]),
+        state.drop_columns(list(OF_ITS_BATCH)),
     ]
     for variant in variants:
         chunked = pa.concat_tables([more.slice(0, 1), more.slice(1)])

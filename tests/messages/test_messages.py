@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.messages.accepted import AcceptedEvent, encode_accepted
 from headrace.messages.asyncapi import asyncapi
 from headrace.messages.codec import BadMessage
 from headrace.messages.control import Corrections, NewPlan, Reserved, decode_control, encode_control
@@ -174,6 +175,17 @@ def test_headers_are_cloud_events() -> None:
         "ce_specversion": b"1.0", "ce_id": b"x", "ce_source": b"headrace",
         "ce_type": b"headrace.memberships", "content-type": b"application/json",
     }  # fmt: skip
+
+
+def test_an_accepted_event_keeps_every_digit() -> None:
+    event = AcceptedEvent(
+        event_id="e1", user_id="ann", sent_id="anon", type="purchase", ts=5,
+        properties='{"amount":0.10000000000000000001}', n=7, at=9,
+    )  # fmt: skip
+    raw = encode_accepted(event)
+    assert b'"properties":{"amount":0.10000000000000000001}' in raw
+    jsonschema.validate(orjson.loads(raw), SCHEMAS["acceptedEvent"])
+    assert event.identity == "anon/e1"
 
 
 def test_topics() -> None:

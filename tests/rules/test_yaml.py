@@ -262,7 +262,10 @@ def test_catalogs_print_and_parse() -> None:
     catalog = load_rules(RULES).catalog
     assert parse_catalog(print_catalog(catalog)) == catalog
     odd = Catalog(
-        {"order: paid": EventType({"no": Field("decimal", "€", True, "a # b")}, "true")},
+        {
+            "order: paid": EventType({"no": Field("decimal", "€", True, "a # b")}, "true"),
+            "sold": EventType(publish=True),
+        },
         {"1": Field("array<string>")},
         properties_mode="freeze",
         events_mode="quarantine",

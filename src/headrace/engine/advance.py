@@ -21,7 +21,7 @@ from headrace.engine.logs import Log, Logs, stored_logs
 from headrace.engine.measures import Values, formerly, measured
 from headrace.engine.program import NEVER, Compiled, compiled
 from headrace.engine.reasons import CAUSES, explained
-from headrace.engine.repeats import keys_of, live_ids, newest_ids, repeats
+from headrace.engine.repeats import keys_of, live_ids, named_places, newest_ids, repeats
 from headrace.engine.rules import Group
 from headrace.engine.standing import Begun, Stood
 from headrace.engine.state import (
@@ -182,6 +182,7 @@ class _Batch:
             "changes": changes,
             "duplicates": np.bincount(users.owner_of_event[repeated], minlength=count),
             "folded": np.bincount(fresh.owners, minlength=count),
+            "repeated": named_places(self.events, repeated, users.owner_of_event, count),
         }
         arrays = [
             of if isinstance(of, pa.Array) else pa.array(of, field.type)

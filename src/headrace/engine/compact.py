@@ -10,6 +10,9 @@ from headrace.engine.group import ints, state_rows, users_of
 from headrace.engine.repeats import live_ids
 from headrace.engine.state import GONE, ID, STAGED, STATE_SCHEMA, binary_column, packed
 
+OF_ITS_BATCH = ("changes", "duplicates", "folded", "repeated")
+"""Columns that speak of the batch that wrote them, not of the user."""
+
 
 def compact(rows: pa.Table, *, now: int, horizon_ms: int, gone_until: int = -1) -> pa.Table:
     """The row with the greatest n of each user; live ids merged; counts and changes cleared.
@@ -30,6 +33,7 @@ def compact(rows: pa.Table, *, now: int, horizon_ms: int, gone_until: int = -1) 
         "changes": pa.nulls(size, pa.string()),
         "duplicates": pa.array(np.zeros(size), pa.int32()),
         "folded": pa.array(np.zeros(size), pa.int32()),
+        "repeated": pa.nulls(size, pa.string()),
     }
     columns = [replaced.get(name, kept[name]) for name in STATE_SCHEMA.names]
     result = pa.table(columns, names=STATE_SCHEMA.names).cast(STATE_SCHEMA)
@@ -49,7 +53,7 @@ def merge(stood: pa.Table, new: pa.Table, *, now: int, horizon_ms: int) -> pa.Ta
     )
     rows = rows.filter(pc.not_equal(rows["layout"], STAGED))
     told = pc.index_in(rows["user_id"], value_set=new["user_id"].combine_chunks())
-    for name in ("changes", "duplicates", "folded"):
+    for name in OF_ITS_BATCH:
         place = rows.schema.get_field_index(name)
         rows = rows.set_column(place, rows.schema.field(name), new[name].take(told))
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -55,6 +56,22 @@ def repeats(events: pa.Table, keys: Words, has_id: Bools, ids: Records, horizon_
         else:
             accepted[key] = second
     return repeated
+
+
+def named_places(events: pa.Table, repeated: Bools, owners: Ints, users: int) -> pa.Array:
+    """Where each of ``users`` users' repeats lay, of events whose topic is given.
+
+    JSON: a list of topic, partition and offset; null of whom there are none.
+    """
+    rows = np.flatnonzero(repeated & events["topic"].is_valid().to_numpy())
+    found: dict[int, list[dict[str, object]]] = {}
+    places = events.select(["topic", "partition", "offset"]).take(pa.array(rows)).to_pylist()
+    for owner, place in zip(owners[rows].tolist(), places, strict=True):
+        found.setdefault(owner, []).append(place)
+    texts: list[str | None] = [None] * users
+    for owner, of in found.items():
+        texts[owner] = orjson.dumps(of).decode()
+    return pa.array(texts, pa.string())
 
 
 def _among(ids: Records, ordered: Words) -> Records:

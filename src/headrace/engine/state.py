@@ -61,8 +61,10 @@ FACTS_SCHEMA = pa.schema(
         ("partition", pa.int32()),
         ("offset", pa.int64()),
         ("at", pa.int64()),
+        ("topic", pa.string()),
     ]
 )
+"""``topic`` is known of events only whose repeats somebody wants to be named."""
 
 STATE_SCHEMA = pa.schema(
     [
@@ -82,6 +84,7 @@ STATE_SCHEMA = pa.schema(
         ("changes", pa.string()),
         ("duplicates", pa.int32()),
         ("folded", pa.int32()),
+        ("repeated", pa.string()),
     ]
 )
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import pyarrow as pa
+
 from headrace.kafka.client import Producer
 from headrace.kafka.confluent import ConfluentProducer
 from headrace.kafka.kafka_python import KafkaPythonProducer
+from headrace.messages.accepted import AcceptedEvent, encode_accepted
 from headrace.messages.headers import (
+    TYPE_EVENT,
     TYPE_MARKER,
     TYPE_MEMBERSHIPS,
     TYPE_SEGMENTS,
@@ -93,6 +97,30 @@ class DeadLetters:
                 )
                 producer.send(self.topic, value=letter.raw, headers=letter.headers)
             producer.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Sends accepted events on from a Spark task."""
+
+    bootstrap: str
+    topic: str
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> int:
+        """Send each row (the fields of `AcceptedEvent`), wait for the broker, say how many."""
+        producer, sent = _producer(self.bootstrap), 0
+        for batch in batches:
+            for row in batch.to_pylist():
+                event = AcceptedEvent(**row)
+                producer.send(
+                    self.topic,
+                    key=event.user_id.encode(),
+                    value=encode_accepted(event),
+                    headers=cloud_event(TYPE_EVENT, event.identity),
+                )
+            sent += len(batch)
+        producer.flush()
+        return sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from headrace.jobs.backfills import BackfillRow
-from headrace.jobs.outlet import DeadLetters, Markers, Memberships
+from headrace.jobs.outlet import Accepted, DeadLetters, Markers, Memberships
 from headrace.jobs.removals import Receipts
 from headrace.jobs.reports import Reporter, Watch
 from headrace.jobs.table_lock import TableLock
@@ -18,6 +18,7 @@ from headrace.jobs.target import Target
 from headrace.kafka.confluent import ConfluentConsumer
 from headrace.kafka.kafka_python import KafkaPythonProducer
 from headrace.messages.topics import (
+    ACCEPTED,
     CONTROL,
     DEAD,
     EVENTS,
@@ -183,6 +184,7 @@ class Life:
             outlet=Outlet(
                 Memberships(bootstrap, memberships, self._named(SEGMENTS)),
                 DeadLetters(bootstrap, self._named(DEAD)),
+                Accepted(bootstrap, self._named(ACCEPTED)),
                 markers,
             ),
             events_topic=self._named(EVENTS),

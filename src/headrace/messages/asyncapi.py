@@ -28,7 +28,7 @@ CONTENT: Mapping[str, tuple[Kind, ...]] = {
         Kind("delete", "Forget a user up to and including ts"),
     ),
     topics.DEAD: (Kind("deadLetter", "A rejected message", headers.TYPE_DEAD),),
-    topics.ACCEPTED: (Kind("event", "An accepted event", "headrace.event"),),
+    topics.ACCEPTED: (Kind("acceptedEvent", "An accepted event", headers.TYPE_EVENT),),
     topics.MEMBERSHIPS: (
         Kind("changes", "What a batch changed for a user", headers.TYPE_MEMBERSHIPS),
         Kind("activation", "New versions are complete up to here", headers.TYPE_MARKER),

@@ -17,6 +17,7 @@ TYPE_MARKER = "headrace.marker"
 TYPE_SEGMENTS = "headrace.segments"
 TYPE_CONTROL = "headrace.control"
 TYPE_DEAD = "headrace.dead"
+TYPE_EVENT = "headrace.event"
 
 
 def cloud_event(kind: str, identity: str, content_type: str = "application/json") -> Headers:

@@ -42,6 +42,18 @@ TRAITS = _object(
 ALIAS = _object({"type": {"const": "alias"}, "from": USER, "to": USER, "ts": STAMP})
 DELETE = _object({"type": {"const": "delete"}, "user_id": USER, "ts": STAMP})
 
+ACCEPTED_EVENT = _object(
+    {
+        "event_id": USER,
+        "user_id": {**USER, "description": "The canonical id: joined ids have one."},
+        "sent_id": {**USER, "description": "The user id as it was sent."},
+        "type": {"type": "string"},
+        "ts": INSTANT,
+        "properties": {"type": "object", "description": "As mapped and enriched."},
+        "n": BATCH,
+        "at": {**INSTANT, "description": "The now of the batch that accepted it, ms."},
+    }
+)
 CHANGE = _object(
     {
         "id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
@@ -110,6 +122,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "traits": TRAITS,
     "alias": ALIAS,
     "delete": DELETE,
+    "acceptedEvent": ACCEPTED_EVENT,
     "changes": CHANGES,
     "activation": ACTIVATION,
     "heartbeat": HEARTBEAT,

@@ -64,7 +64,7 @@ TOPICS: tuple[Topic, ...] = (
         retention_ms=7 * DAY,
         compacted=False,
         key="user id",
-        description="Accepted events after their commit, for event types that ask for it.",
+        description="Accepted events after their commit, once each, for types with `publish`.",
     ),
     Topic(
         # Not compacted: a loader can rebuild Redis from it as long as it begins at offset 0.

@@ -82,11 +82,12 @@ def build_plan(
         predicate = layout.predicates[layout.place[leaf]]
         assert isinstance(predicate, MeasureTest)
         computed.append((name, predicate.measure))
+    published = any(event.publish for event in catalog.events.values())
     return Plan(
         catalog=replace(catalog, computed={}),  # in the plan they are measures
         event_types=tuple(sorted({base.event for base in layout.bases})),
         sources=SOURCES,
-        outputs=OUTPUTS,
+        outputs=(*OUTPUTS, topics.ACCEPTED) if published else OUTPUTS,
         filters=layout.filters,
         bases=layout.bases,
         slots=layout.slots,

@@ -236,6 +236,11 @@ class Plan:
         """The active version of each segment."""
         return {program.segment: program.version for program in self.programs}
 
+    @property
+    def published(self) -> tuple[str, ...]:
+        """The event types whose accepted events leave again."""
+        return tuple(sorted(name for name, of in self.catalog.events.items() if of.publish))
+
     @cached_property
     def _text(self) -> str:
         return text.canonical(_plan_out(self))

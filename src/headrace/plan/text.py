@@ -118,6 +118,7 @@ def catalog_out(catalog: Catalog) -> dict[str, Any]:
             name: {
                 "description": event.description,
                 "properties": {key: dataclasses.asdict(of) for key, of in event.properties.items()},
+                **({"publish": True} if event.publish else {}),
             }
             for name, event in catalog.events.items()
         },
@@ -134,6 +135,7 @@ def catalog_in(value: dict[str, Any]) -> Catalog:
             name: EventType(
                 properties={key: Field(**of) for key, of in event["properties"].items()},
                 description=event["description"],
+                publish=event.get("publish", False),
             )
             for name, event in value["events"].items()
         },

@@ -36,10 +36,14 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One kind of fact and the properties it may carry."""
+    """One kind of fact and the properties it may carry.
+
+    Those to ``publish`` leave again for other systems, once they are accepted.
+    """
 
     properties: Mapping[str, Field] = field(default_factory=dict)
     description: str = ""
+    publish: bool = False
 
 
 @dataclass(frozen=True, slots=True)

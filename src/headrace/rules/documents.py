@@ -180,13 +180,18 @@ def _event_type(reading: Reading, name: str, node: Node) -> EventType:
     body = reading.mapping(node, what)
     if body is None:
         return EventType()
-    reading.known_keys(body, ("description", "properties"), what)
+    reading.known_keys(body, ("description", "publish", "properties"), what)
     properties = {}
     for key, value in _named(reading, body.get("properties"), "properties", "property"):
         field = _field(reading, f"property {key!r}", value)
         if field is not None:
             properties[key] = field
-    return EventType(properties, _optional_text(reading, body, "description"))
+    publish = body.get("publish")
+    return EventType(
+        properties,
+        _optional_text(reading, body, "description"),
+        publish=bool(publish is not None and reading.boolean(publish, "'publish'")),
+    )
 
 
 def _field(reading: Reading, what: str, node: Node) -> Field | None:

@@ -89,6 +89,8 @@ def print_catalog(catalog: Catalog) -> str:
     events: dict[str, Tree] = {}
     for name, event in catalog.events.items():
         body: dict[str, Tree] = {"description": event.description} if event.description else {}
+        if event.publish:
+            body["publish"] = True
         if event.properties or not body:
             body["properties"] = _fields(event.properties)
         events[name] = body

@@ -110,7 +110,9 @@ def catalog_schema() -> Schema:
     )
     fields = {"type": "object", "additionalProperties": {"$ref": "#/$defs/field"}}
     traits = {"anyOf": [{"$ref": "#/$defs/field"}, {"$ref": "#/$defs/computed"}]}
-    event = _object({"description": _TEXT, "properties": fields}, [])
+    event = _object(
+        {"description": _TEXT, "publish": {"type": "boolean"}, "properties": fields}, []
+    )
     mode = {"enum": list(MODES)}
     body = {
         "apiVersion": {"const": API_VERSION},

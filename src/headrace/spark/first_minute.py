@@ -151,7 +151,7 @@ def _made_up(
     around = Surroundings(
         lake=lake,
         log=EverMore(folder),
-        outlet=Outlet(Nowhere, dead_letters, lambda text, name: None),
+        outlet=Outlet(Nowhere, dead_letters, lambda batches: 0, lambda text, name: None),
         events_topic=TOPIC,
         control_topic="control",
         target=lambda told: plan,

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from headrace.engine.compact import merge
+from headrace.engine.compact import OF_ITS_BATCH, merge
 from headrace.engine.families import MOVES_SCHEMA
 from headrace.engine.history import stage
 from headrace.engine.regroup import step
@@ -21,15 +21,18 @@ from headrace.plan.model import Plan
 from headrace.spark.header import Header
 from headrace.spark.tables import Lake
 
-EVENT_COLUMNS = ["sent_id", "event_id", "type", "ts", "properties", "partition", "offset", "at"]
+EVENT_COLUMNS = [
+    "sent_id", "event_id", "type", "ts", "properties", "partition", "offset", "at",
+    "topic",
+]  # fmt: skip
 STATE = (
     "user_id string, n bigint, at bigint, layout int, traits string, tiles binary, logs string,"
     " stays string, members binary, ids binary, pending string, next_due bigint, first_seen bigint,"
-    " changes string, duplicates int, folded int"
+    " changes string, duplicates int, folded int, repeated string"
 )
 STATE_COLUMNS = [field.split()[0] for field in STATE.split(",")]
-# What the kernel reads of a state row; `changes` is output only.
-STATE_INPUT = [name for name in STATE_COLUMNS if name not in ("changes", "duplicates", "folded")]
+# What the kernel reads of a state row.
+STATE_INPUT = [name for name in STATE_COLUMNS if name not in OF_ITS_BATCH]
 # Where a row of another origin goes, and why: see `families.MOVES_SCHEMA`.
 MOVE = [name for name in MOVES_SCHEMA.names if name != "user_id"]
 # One task for a trickle, one per bucket for a flood: a group is held in memory whole.
@@ -48,12 +51,14 @@ def groups_for(events: int, buckets: int) -> int:
     return buckets * max(1, round(events / (buckets * 60_000)))
 
 
-def kernel_events(rows: DataFrame, used_types: tuple[str, ...]) -> DataFrame:
+def kernel_events(
+    rows: DataFrame, used_types: tuple[str, ...], published: tuple[str, ...] = ()
+) -> DataFrame:
     """Rows of ``events`` with the columns the kernel takes.
 
     Properties travel only for the types the plan uses; the others still count as duplicates
     and make their users known. A fact ahead of its batch keeps them in any case: another plan may
-    run when its time comes.
+    run when its time comes. Of ``published`` types the repeats are to be named.
     """
     used = F.col("type").isin(*used_types, "traits") | (F.col("ts") > F.col("at"))
     return rows.select(
@@ -66,6 +71,7 @@ def kernel_events(rows: DataFrame, used_types: tuple[str, ...]) -> DataFrame:
         "partition",
         "offset",
         "at",
+        F.when(F.col("type").isin(list(published)), F.col("topic")).alias("topic"),
     )
 
 

@@ -63,7 +63,7 @@ class Gathering:
         return self._identified(rows) if self._arrived else self._kernel_events(rows)
 
     def _kernel_events(self, rows: DataFrame) -> DataFrame:
-        return kernel_events(rows, self.plan.event_types)
+        return kernel_events(rows, self.plan.event_types, self.plan.published)
 
     def _identified(self, rows: DataFrame) -> DataFrame:
         known, around = self.course.known, self.around

@@ -25,6 +25,7 @@ from headrace.messages.memberships import activation_marker
 from headrace.plan.diff import bridge, diff
 from headrace.plan.model import Plan
 from headrace.spark import corrections
+from headrace.spark.accepted import publish_accepted
 from headrace.spark.commits import Commit, newest_commit
 from headrace.spark.course import Course, Report, Surroundings
 from headrace.spark.dues import Dues, has_overdue_facts, survey
@@ -58,7 +59,7 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
     """Bring one micro-batch through all five steps. Called by Spark for each trigger."""
     spark, lake = rows.sparkSession, around.lake
     if course.unfinished is not None:
-        _finish(spark, course.unfinished, around)
+        _finish(spark, course.unfinished, course, around)
         course.unfinished = None
     n = course.generation * GENERATION + batch_id
     planned = around.log.planned(spark, batch_id)
@@ -84,13 +85,17 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
         folded = _fold(spark, header, plan, parsed, due, regrouped, course, around)
         clock.lap("fold")
         course.folded_at = header.now
-        counts = _counted(spark, lake, parsed, folded, course.replays(n))
+        is_told = course.replays(n) and not folded.is_whole(spark, lake, "profiles")
+        counts = _counted(spark, lake, parsed, folded, is_told)
         if parsed is not None and header.ends.keys() - {around.events_topic, around.control_topic}:
             by_topic = count_topics(spark, lake, parsed)
         clock.lap("count")
         publish(spark, lake, counts, around.outlet, parsed, folded)
         if header.handover is not None:
             _publish_activation(header, plan, around)
+        if not is_told:
+            published = _publish_accepted(spark, plan, parsed, folded, course, around)
+            counts = replace(counts, published=published)
         if regrouped is not None and regrouped.forgotten:
             publish_forgotten(spark, lake, regrouped.forgotten, around.outlet)
         reach("after-publish")
@@ -124,21 +129,21 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
 
 
 def _counted(
-    spark: SparkSession, lake: Lake, parsed: Commit | None, folded: Commit, is_replay: bool
+    spark: SparkSession, lake: Lake, parsed: Commit | None, folded: Commit, is_told: bool
 ) -> Counts:
     """Count a batch.
 
-    Files are taken away only after it was published: a replay that misses some has no changes to
-    tell of, and no repeats to tell from the others.
+    Files are taken away only after it was published: a replay that misses some ``is_told``
+    already. It has no changes to tell of, and no repeats to tell from the others.
     """
-    if is_replay and not folded.is_whole(spark, lake, "profiles"):
+    if is_told:
         judged = ("accepted", "rejected")
         accepted, rejected = (parsed.rows(verdict=one) if parsed else 0 for one in judged)
         return Counts(accepted=accepted, quarantined=rejected)
     return count_batch(spark, lake, parsed, folded)
 
 
-def _finish(spark: SparkSession, header: Header, around: Surroundings) -> None:
+def _finish(spark: SparkSession, header: Header, course: Course, around: Surroundings) -> None:
     """Publish the last batch of an earlier generation, whose number no replay will have.
 
     It may have been published before: all of it may happen twice. Only what segments.v1 holds of
@@ -150,10 +155,14 @@ def _finish(spark: SparkSession, header: Header, around: Surroundings) -> None:
         return
     parsed = parsed if parsed is not None and parsed.header.n == header.n else None
     bind_transaction(spark, header.n)
-    counts = _counted(spark, lake, parsed, folded, is_replay=True)
+    is_told = not folded.is_whole(spark, lake, "profiles")
+    counts = _counted(spark, lake, parsed, folded, is_told)
     publish(spark, lake, counts, around.outlet, parsed, folded)
     if header.handover is not None:
         _publish_activation(header, around.plan(header.plan), around)
+    if not is_told:
+        plan = executed_plan(header, around)
+        _publish_accepted(spark, plan, parsed, folded, course, around)
 
 
 def executed_plan(header: Header, around: Surroundings) -> Plan:
@@ -310,8 +319,7 @@ def _carry_out_links(
     spark: SparkSession, header: Header, parsed: Commit | None, course: Course, around: Surroundings
 ) -> Regrouping | None:
     lake = around.lake
-    if course.known is None:
-        course.known = Known.of(spark, lake)
+    known = _known(spark, course, around)
     if header.linked != header.n:
         return None
     links = no_links()
@@ -319,7 +327,7 @@ def _carry_out_links(
         links = arrived_links(spark, lake, header, parsed, header.linked_before)
     replay = course.replays(header.n)
     key = around.tombstone_key
-    change = carry_out(spark, lake, header, links, course.known, key, replay=replay)
+    change = carry_out(spark, lake, header, links, known, key, replay=replay)
     if header.correcting is None or _committed(course, header.n, "profiles", spark, around):
         return change
     return corrections.carried_out(spark, lake, header.correcting, change)
@@ -374,6 +382,34 @@ def _publish_activation(header: Header, plan: Plan, around: Surroundings) -> Non
     reach("before-activation-marker")
     around.outlet.marker(marker, f"activate:{header.n}")
     reach("after-activation-marker")
+
+
+def _publish_accepted(
+    spark: SparkSession,
+    plan: Plan,
+    parsed: Commit | None,
+    folded: Commit,
+    course: Course,
+    around: Surroundings,
+) -> int:
+    if not plan.published or parsed is None or not parsed.rows(verdict="accepted"):
+        return 0
+    return publish_accepted(
+        spark,
+        around.lake,
+        parsed,
+        folded,
+        types=plan.published,
+        known=_known(spark, course, around),
+        secret=around.tombstone_key,
+        send=around.outlet.accepted,
+    )
+
+
+def _known(spark: SparkSession, course: Course, around: Surroundings) -> Known:
+    if course.known is None:
+        course.known = Known.of(spark, around.lake)
+    return course.known
 
 
 def _remember_due(

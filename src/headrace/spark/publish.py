@@ -50,11 +50,13 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """Where messages go. The first two travel to Spark's tasks; the last is called beside them."""
+    """Where messages go. All but the last travel to Spark's tasks; that is called beside them."""
 
     open_sender: Callable[[], Sender]
     # Sends rejected rows (reason, raw, topic, partition, offset).
     dead_letters: Callable[[Iterator[Row]], None]
+    # Sends accepted events (`accepted.COLUMNS`) and says how many.
+    accepted: Callable[[Iterator[pa.RecordBatch]], int]
     # Puts a marker (text, name) at the end of every partition of memberships.
     marker: Callable[[str, str], None]
 
@@ -68,6 +70,7 @@ class Counts:
     quarantined: int = 0
     users: int = 0
     messages: int = 0
+    published: int = 0
     next_due: int | None = None
 
 
