@@ -135,6 +135,34 @@ def test_messages_are_tried_and_nothing_is_kept(
     assert code == 0 and json.loads(told)["accepted"] == 10
 
 
+def test_a_schema_from_a_file_is_kept_and_its_breaches_are_shown(
+    headrace: Run, store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    topic = f"{settings.namespace}shop.orders"
+    file = Path(written(tmp_path, "orders", topic))
+    file.write_text(file.read_text() + "  schema: order.schema.json\n")
+    code, _, said = headrace("add", str(file))
+    assert code == 1 and "order.schema.json" in said and "[HR113]" in said
+    total = {"type": "object", "properties": {"total": {"type": "number"}}}
+    (tmp_path / "order.schema.json").write_text(json.dumps(total))
+    sample = tmp_path / "sample.jsonl"
+    good = {"customer": 7, "at": "2026-05-01T09:00:00Z", "number": 1, "total": 19.99}
+    sample.write_text(f"{json.dumps(good)}\n{json.dumps({**good, 'total': 'much'})}\n")
+    code, _, said = headrace("try", str(file), "--sample", str(sample))
+    assert code == 1 and "1 rejected: wrong-schema (messages 2)" in said
+    assert '2: /total: "much" is not of type "number"' in said
+    assert headrace("add", str(file))[0] == 0
+    assert json.loads(store.streams()[0].stream.schema) == total
+
+    (tmp_path / "order.avsc").write_text(
+        '{"type": "record", "name": "Order", "fields": [{"name": "customer", "type": "string"}]}'
+    )
+    text = file.read_text().replace("order.schema.json", "order.avsc\n  format: avro")
+    file.write_text(text)
+    code, _, said = headrace("try", str(file), "--sample", str(sample))
+    assert code == 1 and "--newest" in said and "[HR962]" in said
+
+
 def test_a_broken_document_is_told_with_its_place(headrace: Run, tmp_path: Path) -> None:
     file = tmp_path / "orders.yaml"
     file.write_text((ORDERS % ("orders", "shop")).replace("user_id:", "user:"))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import random
+import time
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
+import fastavro
 import orjson
 import pyarrow as pa
 import pytest
@@ -185,6 +191,93 @@ def test_numbers_of_hostile_size_are_refused_at_once() -> None:
     spec = "  map: {type: seen, user_id: u, ts: 5, properties: {v: {product: [$.v, $.v]}}}\n"
     assert refused(spec, b'{"v":1e999999}') == "out-of-range"
     assert refused(spec, b'{"v":' + b"9" * 100_000 + b"}") == "out-of-range"
+
+
+SCHEMA = """  schema:
+    type: object
+    required: [u]
+    properties: {u: {type: string, pattern: '^(a+)+$'}, v: {type: number, multipleOf: 0.01}}
+"""
+
+
+def test_a_message_is_held_against_the_schema_of_its_stream() -> None:
+    spec = SCHEMA + "  map: {type: seen, user_id: $.u, ts: 5, properties: {v: $.v}}\n"
+    exact = b'{"u":"a","v":12345678901234567890.12}'
+    assert b"12345678901234567890.12" in mapper(spec).mapped(exact, partition=0, offset=0)
+    for wrong in ({"v": 1}, {"u": 5}, {"u": "a", "v": 0.001}, [1]):
+        assert refused(spec, wrong) == "wrong-schema"
+    own = "  format: headrace\n" + SCHEMA
+    assert refused(own, {"type": "seen"}) == "wrong-schema"
+    began = time.perf_counter()
+    assert refused(spec, {"u": "a" * 100_000 + "b"}) == "wrong-schema"
+    assert time.perf_counter() - began < 1.0, "patterns run in linear time"
+
+
+RECORD = {
+    "type": "record", "name": "Order",
+    "fields": [
+        {"name": "customer", "type": "string"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "day", "type": {"type": "int", "logicalType": "date"}},
+        {"name": "total", "type": {"type": "bytes", "logicalType": "decimal", "precision": 30,
+                                   "scale": 4}},
+        {"name": "weight", "type": "double"},
+        {"name": "coupon", "type": ["null", "string"]},
+        {"name": "lines", "type": {"type": "array", "items": {
+            "type": "record", "name": "Line", "fields": [{"name": "sku", "type": "string"}]}}},
+        {"name": "key", "type": "bytes"},
+    ],
+}  # fmt: skip
+ORDER = {
+    "customer": "ann", "at": datetime(2026, 5, 1, 9, tzinfo=UTC), "day": date(2026, 5, 1),
+    "total": Decimal("99999999999999999999.1234"), "weight": 0.1, "coupon": None,
+    "lines": [{"sku": "x"}, {"sku": "y"}], "key": b"\x00\xff",
+}  # fmt: skip
+AVRO = (
+    "  format: avro\n  schema: " + orjson.dumps(RECORD).decode() + "\n"
+    "  map: {type: purchase, user_id: $.customer, ts: $.at, event_id: '$.lines[1].sku',"
+    " all_properties: $}\n"
+)
+
+
+def datum(order: dict[str, Any] = ORDER) -> bytes:
+    sink = io.BytesIO()
+    fastavro.schemaless_writer(sink, RECORD, order)
+    return sink.getvalue()
+
+
+def test_avro_says_what_its_record_holds_to_the_digit() -> None:
+    found = event(AVRO, datum())
+    assert found["ts"] == 1_777_626_000_000 and found["user_id"] == "ann"
+    assert found["event_id"] == "y"
+    facts = found["properties"]
+    assert (facts["day"], facts["weight"], facts["key"]) == ("2026-05-01", 0.1, "AP8=")
+    assert facts["lines"] == [{"sku": "x"}, {"sku": "y"}] and facts["coupon"] is None
+    raw = mapper(AVRO).mapped(datum(), partition=0, offset=0)
+    assert b'"total":99999999999999999999.1234' in raw
+
+
+def test_avro_in_the_frame_of_a_registry_names_its_schema() -> None:
+    spec = "  schema_id: 258\n" + AVRO
+    assert event(spec, b"\0\0\0\1\2" + datum())["user_id"] == "ann"
+    assert refused(spec, b"\0\0\0\1\3" + datum()) == "wrong-schema"
+    assert refused(spec, b"\1\0\0\1\2" + datum()) == "not-avro"
+    assert refused(spec, b"\0\0") == "not-avro"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bytes_that_are_no_record_are_refused_and_nothing_else(seed: int) -> None:
+    dice, whole, one = random.Random(seed), datum(), mapper(AVRO)
+    assert refused(AVRO, whole + b"\0") == refused(AVRO, whole[:-1]) == "not-avro"
+    assert refused(AVRO, datum(ORDER | {"weight": float("nan")})) == "out-of-range"
+    with pytest.raises(Refusal, match="not-avro"):
+        one.mapped(None, partition=0, offset=0)
+    for _ in range(5_000):
+        broken = bytearray(whole)
+        for _ in range(dice.randint(1, 4)):
+            broken[dice.randrange(len(broken))] = dice.randrange(256)
+        with contextlib.suppress(Refusal):
+            orjson.loads(one.mapped(bytes(broken), partition=0, offset=0))
 
 
 def test_only_the_types_of_a_stream_come_through_it() -> None:

@@ -108,6 +108,14 @@ def test_the_text_that_is_kept_reads_as_the_same_stream(stream: Stream) -> None:
         (HEAD + "  topic: t\n  partitions: 0\n" + MAP, "6:15", "HR113", "from 1 to 1000"),
         (HEAD + "  topic: t\n  retention: long\n" + MAP, "6:14", "HR112", "length of time"),
         (HEAD + "  tpic: t\n  topic: t\n" + MAP, "5:3", "HR108", "topic"),
+        (HEAD + "  topic: t\n  schema: {type: objekt}\n" + MAP, "6:11", "HR113", "objekt"),
+        (HEAD + "  topic: t\n  schema: {pattern: '(?=a)'}\n" + MAP, "6:11", "HR113", "regex"),
+        (HEAD + "  topic: t\n  schema: {$ref: 'http://x.y'}\n" + MAP, "6:11", "HR113", "cannot"),
+        (HEAD + "  topic: t\n  schema: [1]\n" + MAP, "6:11", "HR113", "an object"),
+        (HEAD + "  topic: t\n  schema_id: 7\n" + MAP, "6:14", "HR113", "of Avro"),
+        (HEAD + "  topic: t\n  format: avro\n" + MAP, "5:3", "HR109", "'schema'"),
+        (HEAD + "  topic: t\n  format: avro\n  schema: {type: string}\n" + MAP,
+            "7:11", "HR113", "a message is a record"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place(text: str, place: str, code: str, said: str) -> None:
@@ -158,6 +166,76 @@ def test_a_version_says_what_it_would_not_bring(old: str, new: str, says: list[s
     assert len(found) == len(says)
     for sentence, part in zip(found, says, strict=True):
         assert part in sentence
+
+
+def test_a_schema_that_allows_what_came_is_compatible() -> None:
+    def version(schema: str) -> Stream:
+        return parse_stream(f"{BASE}  schema: {schema}\n" if schema else BASE)
+
+    narrow = "{required: [u, t], properties: {u: {type: integer}, s: {maxLength: 9}}}"
+    wide = "{required: [u], properties: {u: {type: number}}}"
+    assert losses(version(narrow), version(wide)) == ()
+    assert losses(version(narrow), version("")) == ()
+    assert losses(version(narrow), version(narrow)) == ()
+    for old, new in ((wide, narrow), ("", wide)):
+        (said,) = losses(version(old), version(new))
+        assert "may be rejected" in said
+
+
+AVRO = """  topic: t
+  format: avro
+  schema_id: 7
+  schema: {type: record, name: Order, fields: [{name: u, type: %s}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ('["null", Order]', "within itself"),
+        ('{type: array, items: "null"}', "takes no bytes"),
+        ("{type: array, items: {type: record, name: Nothing, fields: []}}", "takes no bytes"),
+        ("{type: fixed, name: F, size: big}", "schema of Avro"),
+        ("Unknown", "Unknown"),
+    ],
+)
+def test_a_schema_by_which_few_bytes_claim_much_is_refused(kind: str, said: str) -> None:
+    (problem,) = read_stream(HEAD + AVRO % kind + MAP).problems
+    assert problem.code == "HR113" and said in problem.message
+
+
+def test_a_schema_whose_records_double_is_refused() -> None:
+    kind: Any = {"type": "record", "name": "R0", "fields": [{"name": "a", "type": "null"}]}
+    for number in range(1, 30):
+        both = [{"name": "a", "type": kind}, {"name": "b", "type": kind["name"]}]
+        kind = {"type": "record", "name": f"R{number}", "fields": both}
+    (problem,) = read_stream(HEAD + AVRO % orjson.dumps(kind).decode() + MAP).problems
+    assert "more than 5,000 fields" in problem.message
+
+
+def test_an_avro_schema_is_kept_whole_and_its_changes_are_told() -> None:
+    stream = parse_stream(HEAD + AVRO % "long" + MAP)
+    assert stream.schema_id == 7 and orjson.loads(stream.schema)["name"] == "Order"
+    assert parse_stream(canonical(stream)) == parse_stream(yaml_text(stream)) == stream
+    for other in (AVRO % "string", (AVRO % "long").replace("schema_id: 7", "schema_id: 8")):
+        (said,) = losses(stream, parse_stream(HEAD + other + MAP))
+        assert "may be rejected" in said
+
+
+def test_a_schema_may_lie_beside_the_document() -> None:
+    text = HEAD + "  topic: t\n  schema: order.json\n" + MAP
+    files = {"order.json": '{"required": ["u"]}', "broken.json": "{"}
+    found = parse_stream(text, beside=lambda name: files[name])
+    assert orjson.loads(found.schema) == {"required": ["u"]}
+
+    def missing(name: str) -> str:
+        raise FileNotFoundError(f"no {name}")
+
+    for beside, said in ((missing, "no order.json"), (lambda name: "{", "cannot be read")):
+        (problem,) = read_stream(text, beside=beside).problems
+        assert said in problem.message
+    (problem,) = read_stream(text).problems
+    assert "an object" in problem.message
 
 
 def test_what_any_type_may_be_is_narrowed() -> None:

@@ -97,6 +97,9 @@ def try_out(
     """
     run = invoked(context)
     stream = _read(file)
+    if stream.format == "avro" and sample is not None:
+        message = f"{sample}: messages of Avro are no lines (--newest N tries those of the topic)"
+        raise OperatorError(message, code="HR962")
     with opened_store(run) as store:
         catalog = store.catalog() or Catalog()
     messages = _messages(run, stream.topic, sample, newest)
@@ -220,7 +223,7 @@ def _read(file: Path) -> Stream:
         text = read_file(file, problems)
         if text is None:
             raise RuleError(problems)
-        return parse_stream(text, str(file))
+        return parse_stream(text, str(file), lambda name: (file.parent / name).read_text("utf-8"))
 
 
 def _as_json(stored: StoredStream) -> dict[str, Any]:
@@ -264,7 +267,12 @@ def _cell(value: Any) -> str:
 def _print_trial(run: Invocation, trial: Trial, output: Output) -> None:
     if output is Output.JSON:
         run.print_json(
-            {"accepted": trial.accepted, "events": trial.events, "rejected": trial.rejected}
+            {
+                "accepted": trial.accepted,
+                "events": trial.events,
+                "rejected": trial.rejected,
+                "details": trial.details,
+            }
         )
         return
     for event in trial.events:
@@ -273,4 +281,6 @@ def _print_trial(run: Invocation, trial: Trial, output: Output) -> None:
         shown = ", ".join(map(str, numbers[:FIRST_LINES]))
         more = f" and {len(numbers) - FIRST_LINES:,} more" if len(numbers) > FIRST_LINES else ""
         run.err.print(f"{len(numbers):,} rejected: {reason} (messages {shown}{more})")
+        if reason in trial.details:
+            run.err.print(f"  {numbers[0]}: {trial.details[reason]}", markup=False)
     run.err.print(f"{trial.accepted:,} would be accepted")

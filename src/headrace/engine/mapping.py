@@ -1,19 +1,18 @@
 """Messages of a stream -> events in our form, as bytes that the door judges like any other.
 
-Each message is mapped by itself. Numbers keep the digits they were written with: they are read as
-decimals and written as the same decimals, never through a float.
+Each message is mapped by itself. Numbers keep the digits they were written with.
 """
 
 from __future__ import annotations
 
-import json
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Final, assert_never
 
 import orjson
 
-from headrace.engine.fields import Refusal, depth_exceeds, stray_reason
-from headrace.engine.judge import MAX_BYTES, MAX_DEPTH
+from headrace.engine.fields import Refusal, depth_exceeds
+from headrace.engine.forms import Value, read_avro, read_json
+from headrace.engine.judge import MAX_DEPTH
 from headrace.rules.streams.model import (
     At,
     Computed,
@@ -29,7 +28,6 @@ from headrace.rules.streams.model import (
 )
 from headrace.rules.streams.paths import NOTHING, found_at
 
-Value: TypeAlias = Any  # a JSON value whose numbers are int or Decimal, or NOTHING
 _WORDS: Final = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 _MOST_DIGITS: Final = 400  # what a double may need; longer texts are no numbers of anybody's
 _EXACT: Final = Context(prec=1_000, traps=[Inexact, InvalidOperation, Overflow])
@@ -49,9 +47,14 @@ class Mapper:
 
         Without an id of its own it has one made of the stream and the place.
         """
-        if self._is_ours and not (self._stream.enrich or self._types) and value is not None:
+        stream = self._stream
+        is_changed = stream.enrich or self._types or stream.schema
+        if self._is_ours and not is_changed and value is not None:
             return value
-        message = _read(value)
+        if stream.format == "avro":
+            message = read_avro(value, stream.schema, stream.schema_id)
+        else:
+            message = read_json(value, stream.schema)
         event = message if self._is_ours else self._event(message)
         if self._stream.enrich and isinstance(event, dict):
             self._enrich(event)
@@ -92,38 +95,6 @@ class Mapper:
         known = {name: value for name, value in found.items() if value is not NOTHING}
         if known:
             event[where] = {**(facts or {}), **known}
-
-
-def _read(value: bytes | None) -> Value:
-    """A message as JSON, its numbers exact."""
-    if value is None:
-        raise Refusal("not-json")
-    if len(value) > MAX_BYTES:
-        raise Refusal("too-large")
-    try:
-        return json.loads(
-            value.decode(), parse_float=_decimal, parse_int=_integer, parse_constant=_no_number
-        )
-    except RecursionError:
-        raise Refusal("too-deep") from None
-    except ValueError:
-        raise Refusal(stray_reason(value)) from None
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except DecimalException:
-        raise ValueError(text) from None
-
-
-def _integer(text: str) -> int | Decimal:
-    # The writer knows integers of 64 bits.
-    return int(text) if len(text) < 19 else _decimal(text)
-
-
-def _no_number(_: str) -> Value:
-    raise ValueError("JSON has no such number")
 
 
 def _written(event: Value) -> bytes:

@@ -15,6 +15,7 @@ from headrace.engine.mapping import Mapper
 from headrace.kafka.confluent import ConfluentConsumer
 from headrace.rules.catalog import Catalog
 from headrace.rules.streams import Stream
+from headrace.rules.streams.schemas import violation
 from headrace.settings import Settings
 
 SHOWN = 5  # events, and messages of each reason
@@ -26,12 +27,13 @@ PATIENCE_SECONDS = 5.0
 class Trial:
     """How many messages would count, the first events they state, and the others by reason.
 
-    Of each reason there are the numbers of the messages, from 1.
+    Of each reason there are the numbers of the messages, from 1; of the first maybe ``details``.
     """
 
     accepted: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
     rejected: dict[str, list[int]] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
 
 
 def tried(
@@ -57,7 +59,10 @@ def tried(
     trial = Trial()
     for number, row in enumerate(rows.to_pylist(), 1):
         if row["verdict"] != "accepted":
-            trial.rejected.setdefault(row["reason"], []).append(number)
+            numbers = trial.rejected.setdefault(row["reason"], [])
+            numbers.append(number)
+            if row["reason"] == "wrong-schema" and len(numbers) == 1 and stream.format != "avro":
+                trial.details["wrong-schema"] = violation(stream.schema, values[number - 1])
             continue
         trial.accepted += 1
         if len(trial.events) < SHOWN:

@@ -90,6 +90,20 @@ class Sequence:
 Node: TypeAlias = Scalar | Mapping | Sequence
 
 
+def plain(node: Node) -> Any:
+    """``node`` as a JSON value."""
+    match node:
+        case Mapping():
+            return {entry.key: plain(entry.value) for entry in node}
+        case Sequence(items):
+            return [plain(item) for item in items]
+        case Scalar():
+            value = node.value
+            if isinstance(value, Decimal):
+                return int(value) if value == value.to_integral_value() else float(value)
+            return value
+
+
 @dataclass(slots=True)
 class _Open:
     """A collection whose end has not come yet."""

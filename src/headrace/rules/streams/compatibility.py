@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace.rules.streams.carriers import carried
 from headrace.rules.streams.model import Constant, Stream
+from headrace.rules.streams.schemas import covers
 
 FIELDS = {
     "type": "of what type an event is",
@@ -27,6 +28,8 @@ def losses(old: Stream, new: Stream) -> tuple[str, ...]:
     if new.format != old.format:
         found.append(f"messages in the form {old.format!r} would be read as {new.format!r}")
         return tuple(found)
+    if not _allows_what_came(old, new):
+        found.append("messages may be rejected that its schema has allowed so far")
     found += _types(old, new)
     found += [
         f"{what} would be found elsewhere, or not at all"
@@ -45,6 +48,13 @@ def losses(old: Stream, new: Stream) -> tuple[str, ...]:
             elif after[name] != expression:
                 found.append(f"the property {name!r} would be found elsewhere, or not at all")
     return tuple(found)
+
+
+def _allows_what_came(old: Stream, new: Stream) -> bool:
+    """May every message of ``old``, as its schema says, be one of ``new``?"""
+    if new.format == "avro":
+        return (new.schema, new.schema_id) == (old.schema, old.schema_id)
+    return not new.schema or covers(new.schema, old.schema or "{}")
 
 
 def _types(old: Stream, new: Stream) -> list[str]:

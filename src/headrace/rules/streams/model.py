@@ -12,7 +12,7 @@ from headrace.clock import DAY
 PARTITIONS: Final = 4
 RETENTION: Final = 7 * DAY
 
-Format = Literal["headrace", "json", "cloudevents"]
+Format = Literal["headrace", "json", "cloudevents", "avro"]
 Begin = Literal["earliest", "latest"]
 Conversion = Literal["text", "number", "boolean", "seconds", "milliseconds"]
 Scalar: TypeAlias = str | Decimal | bool
@@ -99,7 +99,9 @@ class Stream:
 
     ``types`` are the event types it may carry (any, if none is named). ``enrich`` adds properties
     to the event once it has the form of ours. A topic that is not there is made with ``partitions``
-    that are kept for ``retention`` ms. One that brings nothing for ``silent_after`` ms is silent.
+    that are kept for ``retention`` ms. ``schema`` is a JSON text: the JSON Schema that messages
+    must satisfy, or the one that Avro was written by, with ``schema_id`` if a registry numbers it.
+    A stream that brings nothing for ``silent_after`` ms is silent.
     """
 
     id: str
@@ -112,5 +114,7 @@ class Stream:
     partitions: int = PARTITIONS
     retention: int = RETENTION
     silent_after: int | None = None
+    schema: str = ""
+    schema_id: int | None = None
     map: Mapped = field(default_factory=Mapped)
     enrich: Mapping[str, Expression] = field(default_factory=dict)

@@ -16,10 +16,12 @@
           region: {lookup: $.country, in: {DE: dach, AT: dach}, default: other}
 
 A text that begins with ``$`` is a path into the message; any other scalar is a constant.
+A schema stands in the text, or in a file beside it of which ``schema`` is the name.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ from headrace.rules.documents import in_order
 from headrace.rules.durations import parse_duration
 from headrace.rules.metadata import read_head, read_metadata
 from headrace.rules.nodes import Mapping as MappingNode
-from headrace.rules.nodes import Node, Scalar, read_node
+from headrace.rules.nodes import Node, Scalar, plain, read_node
 from headrace.rules.reading import Reading, described
 from headrace.rules.source import did_you_mean
 from headrace.rules.streams.model import (
@@ -53,13 +55,15 @@ from headrace.rules.streams.model import (
     Stream,
 )
 from headrace.rules.streams.paths import parse_path
+from headrace.rules.streams.schemas import schema_problem
 
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 BEGINNINGS: Final[tuple[Begin, ...]] = get_args(Begin)
 CONVERSIONS: Final[tuple[Conversion, ...]] = get_args(Conversion)
 FIELDS: Final = ("type", "user_id", "ts", "event_id", "from", "to")
 SPEC: Final = (
-    "topic", "format", "types", "begin", "partitions", "retention", "silent_after", "map", "enrich",
+    "topic", "format", "types", "begin", "partitions", "retention", "silent_after", "schema",
+    "schema_id", "map", "enrich",
 )  # fmt: skip
 MOST_PARTITIONS: Final = 1_000
 LONGEST_NAME: Final = 256
@@ -82,23 +86,27 @@ class StreamText:
     problems: tuple[Problem, ...] = ()
 
 
-def parse_stream(text: str, file: str = "<text>") -> Stream:
+Beside = Callable[[str], str]
+"""The text of a file beside a document, by the name that the document gives; OSError for none."""
+
+
+def parse_stream(text: str, file: str = "<text>", beside: Beside | None = None) -> Stream:
     """The stream that ``text`` (YAML or JSON) spells; RuleError holds every problem."""
-    found = read_stream(text, file)
+    found = read_stream(text, file, beside)
     if found.problems or found.stream is None:
         raise RuleError(found.problems)
     return found.stream
 
 
-def read_stream(text: str, file: str = "<text>") -> StreamText:
+def read_stream(text: str, file: str = "<text>", beside: Beside | None = None) -> StreamText:
     """The stream in ``text``, beside every problem found."""
     reading = Reading(file)
     node = read_node(text, file, reading.problems)
-    stream = _stream(reading, node) if node is not None else None
+    stream = _stream(reading, node, beside) if node is not None else None
     return StreamText(stream, in_order(reading.problems))
 
 
-def _stream(reading: Reading, node: Node) -> Stream | None:
+def _stream(reading: Reading, node: Node, beside: Beside | None) -> Stream | None:
     document = read_head(reading, node, "Stream", ("metadata", "spec"), "a stream")
     if document is None:
         return None
@@ -124,6 +132,8 @@ def _stream(reading: Reading, node: Node) -> Stream | None:
         partitions=_partitions(reading, spec.get("partitions")),
         retention=_duration(reading, spec.get("retention"), "'retention'") or RETENTION,
         silent_after=_duration(reading, spec.get("silent_after"), "'silent_after'"),
+        schema=_schema(reading, spec, form, beside),
+        schema_id=_schema_id(reading, spec.get("schema_id"), form),
         map=_map(reading, spec, form),
         enrich=_expressions(reading, spec.get("enrich"), "'enrich'"),
     )
@@ -184,6 +194,41 @@ def _duration(reading: Reading, node: Node | None, what: str) -> int | None:
     except ValueError as error:
         reading.problem("HR112", str(error), node.place)
         return None
+
+
+def _schema(reading: Reading, spec: MappingNode, form: Format, beside: Beside | None) -> str:
+    """The schema as the one JSON text of it."""
+    node = spec.get("schema") if form != "avro" else reading.required(spec, "schema", "Avro")
+    if node is None:
+        return ""
+    value = plain(node)
+    if isinstance(value, str):
+        try:
+            value = json.loads(beside(value)) if beside is not None else value
+        except (OSError, ValueError) as error:
+            message = f"'schema' names the file {value!r}, which cannot be read: {error}"
+            reading.problem("HR113", message, node.place)
+            return ""
+    if not isinstance(value, dict):
+        message = f"'schema' is an object, or the name of a file with one, not {described(node)}"
+        reading.problem("HR113", message, node.place)
+        return ""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    problem = schema_problem(form == "avro", text)
+    if problem is not None:
+        reading.problem("HR113", problem, node.place)
+    return text
+
+
+def _schema_id(reading: Reading, node: Node | None, form: Format) -> int | None:
+    if node is None:
+        return None
+    value = node.value if isinstance(node, Scalar) else None
+    if form == "avro" and isinstance(value, Decimal) and 0 <= value == int(value) < 1 << 32:
+        return int(value)
+    message = "'schema_id' is the number that a registry gave to the schema of Avro"
+    reading.problem("HR113", f"{message}, not {described(node)}", node.place)
+    return None
 
 
 def _map(reading: Reading, spec: MappingNode, form: Format) -> Mapped:

@@ -1,0 +1,111 @@
+"""Bytes of a message -> what it says: a value of JSON, its numbers exact.
+
+Numbers are int or Decimal, never a float of ours: they keep the digits they were written with.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from datetime import date, datetime, time
+from decimal import Decimal, DecimalException
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import fastavro
+
+from headrace.engine.fields import Refusal, stray_reason
+from headrace.engine.judge import MAX_BYTES
+from headrace.rules.streams.schemas import avro_schema, json_validator
+
+Value: TypeAlias = Any  # a JSON value whose numbers are int or Decimal
+
+MAGIC = b"\0"  # of the frame that schema registries put around a datum, before the schema's id
+FRAME = 5
+
+
+def read_json(value: bytes | None, schema: str = "") -> Value:
+    """The JSON in ``value``, held against a ``schema`` if there is one; raises Refusal."""
+    text = _within_limits(value, absent="not-json")
+    try:
+        message = json.loads(
+            text.decode(), parse_float=_decimal, parse_int=_integer, parse_constant=_no_number
+        )
+    except RecursionError:
+        raise Refusal("too-deep") from None
+    except ValueError:
+        raise Refusal(stray_reason(text)) from None
+    if schema and not json_validator(schema).is_valid(message):
+        raise Refusal("wrong-schema")
+    return message
+
+
+def read_avro(value: bytes | None, schema: str, schema_id: int | None) -> Value:
+    """The datum in ``value``, written by ``schema``; raises Refusal.
+
+    With ``schema_id`` it stands in the frame of a schema registry and names that id. Instants
+    become milliseconds since 1970, days and times of day their ISO text, bytes Base64.
+    """
+    datum = _within_limits(value, absent="not-avro")
+    if schema_id is not None:
+        if len(datum) < FRAME or datum[:1] != MAGIC:
+            raise Refusal("not-avro")
+        if int.from_bytes(datum[1:FRAME], "big") != schema_id:
+            raise Refusal("wrong-schema")
+        datum = datum[FRAME:]
+    source = io.BytesIO(datum)
+    try:
+        message = fastavro.schemaless_reader(source, avro_schema(schema), None)
+    except Exception:  # of a dozen kinds, as the bytes will have it
+        raise Refusal("not-avro") from None
+    if source.tell() != len(datum):
+        raise Refusal("not-avro")
+    return _plain(message)
+
+
+def _within_limits(value: bytes | None, *, absent: str) -> bytes:
+    if value is None:
+        raise Refusal(absent)
+    if len(value) > MAX_BYTES:
+        raise Refusal("too-large")
+    return value
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except DecimalException:
+        raise ValueError(text) from None
+
+
+def _integer(text: str) -> int | Decimal:
+    # The writer knows integers of 64 bits.
+    return int(text) if len(text) < 19 else _decimal(text)
+
+
+def _no_number(_: str) -> Value:
+    raise ValueError("JSON has no such number")
+
+
+def _plain(value: Any) -> Value:
+    match value:
+        case dict():
+            return {name: _plain(part) for name, part in value.items()}
+        case list():
+            return [_plain(part) for part in value]
+        case float():
+            number = Decimal(repr(value))
+            if not number.is_finite():
+                raise Refusal("out-of-range")
+            return number
+        case datetime() if value.tzinfo is not None:
+            return int(value.timestamp() * 1_000)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case bytes():
+            return base64.b64encode(value).decode()
+        case UUID():
+            return str(value)
+        case _:
+            return value
