@@ -163,6 +163,24 @@ def test_a_schema_from_a_file_is_kept_and_its_breaches_are_shown(
     assert code == 1 and "--newest" in said and "[HR962]" in said
 
 
+def test_what_a_source_sends_goes_to_one_stream(
+    headrace: Run, store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    for name, types in (("clicks", "[click, view]"), ("views", "[view]"), ("rest", "[]")):
+        (tmp_path / f"{name}.yaml").write_text(
+            "apiVersion: headrace/v1\nkind: Stream\n"
+            f"metadata: {{id: {name}}}\nspec:\n  topic: {settings.namespace}{name}\n"
+            f"  format: headrace\n  types: {types}\n  sources: [web]\n"
+        )
+    assert headrace("add", str(tmp_path / "clicks.yaml"), "--activate")[0] == 0
+    assert headrace("add", str(tmp_path / "rest.yaml"), "--activate")[0] == 0
+    code, _, said = headrace("add", str(tmp_path / "views.yaml"), "--activate")
+    assert code == 1 and "'view' of 'web' goes to the stream 'clicks' already" in said
+    assert headrace("pause", "clicks")[0] == 0
+    assert headrace("activate", "views")[0] == 0
+    assert "[HR949]" in headrace("activate", "clicks")[2]
+
+
 def test_a_broken_document_is_told_with_its_place(headrace: Run, tmp_path: Path) -> None:
     file = tmp_path / "orders.yaml"
     file.write_text((ORDERS % ("orders", "shop")).replace("user_id:", "user:"))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from headrace.clock import DAY
 from headrace.rules.streams import canonical, parse_stream, read_stream
+from headrace.rules.streams.carriers import both_take
 from headrace.rules.streams.compatibility import losses
 from headrace.rules.streams.inference import propose
 from headrace.rules.streams.model import (
@@ -112,6 +113,7 @@ def test_the_text_that_is_kept_reads_as_the_same_stream(stream: Stream) -> None:
         (HEAD + "  topic: t\n  schema: {pattern: '(?=a)'}\n" + MAP, "6:11", "HR113", "regex"),
         (HEAD + "  topic: t\n  schema: {$ref: 'http://x.y'}\n" + MAP, "6:11", "HR113", "cannot"),
         (HEAD + "  topic: t\n  schema: [1]\n" + MAP, "6:11", "HR113", "an object"),
+        (HEAD + "  topic: t\n  sources: [web]\n" + MAP, "6:12", "HR114", "own form"),
         (HEAD + "  topic: t\n  schema_id: 7\n" + MAP, "6:14", "HR113", "of Avro"),
         (HEAD + "  topic: t\n  format: avro\n" + MAP, "5:3", "HR109", "'schema'"),
         (HEAD + "  topic: t\n  format: avro\n  schema: {type: string}\n" + MAP,
@@ -236,6 +238,21 @@ def test_a_schema_may_lie_beside_the_document() -> None:
         assert said in problem.message
     (problem,) = read_stream(text).problems
     assert "an object" in problem.message
+
+
+def test_two_streams_do_not_take_the_same_events_of_a_source() -> None:
+    def stream(types: str, sources: str) -> Stream:
+        spec = f"  topic: t\n  format: headrace\n  types: [{types}]\n  sources: [{sources}]\n"
+        return parse_stream(HEAD + spec)
+
+    both = stream("seen, left", "web, app")
+    assert both_take(both, stream("seen", "app")) == "'seen' of 'app'"
+    assert both_take(stream("", "web"), stream("", "web")) == "the events of 'web'"
+    for other in (stream("bought", "web"), stream("seen", "tv"), stream("", "web")):
+        assert both_take(both, other) is None
+    assert parse_stream(canonical(both)) == both and both.sources == ("app", "web")
+    (said,) = losses(both, stream("seen, left", "web"))
+    assert "sources app would come no more" in said
 
 
 def test_what_any_type_may_be_is_narrowed() -> None:

@@ -31,11 +31,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one message carries, whatever topic it goes to."""
+    """What one message carries; without a ``topic`` it goes to the producer's own."""
 
     key: bytes
     value: bytes
     headers: tuple[Header, ...] = ()
+    topic: str = ""
 
 
 # The places, among those sent together, of the messages that are not known to be on the broker.
@@ -77,7 +78,7 @@ class _Together:
 
 
 class AcknowledgedProducer:
-    """An idempotent producer to one topic; it opens its connection in its own time."""
+    """An idempotent producer to ``topic`` and others; it opens its connection in its own time."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._topic = topic
@@ -130,7 +131,7 @@ class AcknowledgedProducer:
         for place, message in enumerate(messages):
             try:
                 self._client.produce(
-                    self._topic,
+                    message.topic or self._topic,
                     message.value,
                     message.key,
                     on_delivery=partial(self._hear, together, place),

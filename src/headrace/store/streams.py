@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from headrace.errors import OperatorError, RuleError
 from headrace.rules.source import did_you_mean
 from headrace.rules.streams import Stream, canonical, parse_stream
+from headrace.rules.streams.carriers import both_take
 from headrace.store.audit import Entry
 from headrace.store.tables import stream_versions, streams
 
@@ -136,7 +137,7 @@ def move(
             raise OperatorError(
                 f"{id!r} has the versions 1 to {found.newest}, not {number}", code="HR947"
             )
-        _require_own_topic(connection, id, number, known)
+        _require_own(connection, id, number, known)
     connection.execute(
         update(streams)
         .where(streams.c.id == id)
@@ -150,7 +151,7 @@ def move(
     )
 
 
-def _require_own_topic(
+def _require_own(
     connection: Connection, id: str, number: int, known: Mapping[str, StoredStream]
 ) -> None:
     text = connection.execute(
@@ -158,9 +159,15 @@ def _require_own_topic(
             stream_versions.c.stream_id == id, stream_versions.c.version == number
         )
     ).scalar_one()
-    topic = parse_stream(text).topic
+    stream = parse_stream(text)
     for other in known.values():
-        if other.id != id and other.state == "active" and other.stream.topic == topic:
+        if other.id == id or other.state != "active":
+            continue
+        if other.stream.topic == stream.topic:
             raise OperatorError(
-                f"the topic {topic!r} is read as the stream {other.id!r} already", code="HR949"
+                f"the topic {stream.topic!r} is read as the stream {other.id!r} already",
+                code="HR949",
             )
+        twice = both_take(stream, other.stream)
+        if twice is not None:
+            raise OperatorError(f"{twice} goes to the stream {other.id!r} already", code="HR949")

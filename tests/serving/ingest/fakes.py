@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from headrace.kafka.acked import MOST_WAITING, Busy, Message, Unsent
 from headrace.rules.catalog import Catalog, Computed, EventType, Field
 from headrace.rules.model import Measure
-from headrace.store import Source, StoreDown
+from headrace.store import Source, StoreDown, StoredStream
 from headrace.store.sources import hashed
 
 CATALOG = Catalog(
@@ -50,6 +50,7 @@ class FakeDefinitions:
 
     found: tuple[Source, ...] = SOURCES
     is_down: bool = False
+    onboarded: tuple[StoredStream, ...] = ()
 
     def sources(self) -> list[Source]:
         if self.is_down:
@@ -58,6 +59,9 @@ class FakeDefinitions:
 
     def catalog(self) -> Catalog | None:
         return CATALOG
+
+    def streams(self) -> list[StoredStream]:
+        return list(self.onboarded)
 
 
 @dataclass

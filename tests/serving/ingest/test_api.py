@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ from httpx import Response
 
 from headrace.clock import parse_instant
 from headrace.metrics import Metrics
+from headrace.rules.streams import canonical, parse_stream
 from headrace.serving.app import openapi_text
 from headrace.serving.ingest.app import create_ingest_app
 from headrace.serving.ingest.body import LARGEST
 from headrace.serving.ingest.known import Known
 from headrace.serving.ingest.sender import Sender
 from headrace.serving.ingest.spool import Spool
+from headrace.store import StoredStream
+from headrace.store.streams import StreamState
 from serving.ingest.fakes import KEY, LIMITED, TRUSTED, FakeBroker, FakeDefinitions
 
 OPENAPI = Path(__file__).parents[3] / "serving" / "openapi-ingest.json"
@@ -109,6 +113,73 @@ def test_an_event_is_on_the_broker_when_it_is_accepted(shop: Shop) -> None:
     assert shop.sent() == [EVENT]
     (message,) = shop.broker.log
     assert (message.key, message.headers) == (b"ann", (("source", b"shop"),))
+
+
+CLICKS = """
+apiVersion: headrace/v1
+kind: Stream
+metadata: {id: clicks}
+spec:
+  topic: web.clicks
+  format: headrace
+  types: [purchase]
+  sources: [shop]
+  schema: {properties: {properties: {required: [sku]}}}
+  enrich: {amount: 7}
+"""
+
+
+def onboarded(text: str, state: StreamState) -> StoredStream:
+    stream = parse_stream(text)
+    return StoredStream(
+        id=stream.id, state=state, version=1, text=canonical(stream), newest=1, author="test",
+        since=datetime(2026, 5, 1, tzinfo=UTC),
+    )  # fmt: skip
+
+
+def test_an_event_goes_to_the_stream_that_takes_it_and_is_judged_as_there(shop: Shop) -> None:
+    shop.definitions.onboarded = (onboarded(CLICKS, "active"),)
+    shop.known.refresh()
+    bare = {**EVENT, "properties": {"sku": "kettle", "amount": "many"}}
+    events = [bare, EVENT, {"type": "traits", "user_id": "ann", "traits": {"age": 5}}]
+    told = [(row["status"], row.get("reason")) for row in shop.send(events).json()["results"]]
+    # What its stream lays over the event makes it one; what its stream rejects, it hears now.
+    assert told == [("accepted", None), ("quarantined", "wrong-schema"), ("accepted", None)]
+    assert [one.topic for one in shop.broker.log] == ["web.clicks", "web.clicks", ""]
+    assert shop.sent()[0] == bare, "the stream maps what was sent"
+    assert shop.send(bare, key=TRUSTED).json()["results"][0]["reason"] == "wrong-type"
+    assert shop.broker.log[-1].topic == "", "of another source"
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("paused", ("quarantined", "no-stream")), ("retired", ("accepted", None))],
+)
+def test_an_event_whose_stream_is_paused_waits_in_its_topic(
+    shop: Shop, state: StreamState, told: tuple[str, str | None]
+) -> None:
+    shop.definitions.onboarded = (onboarded(CLICKS, state),)
+    shop.known.refresh()
+    event = {**EVENT, "properties": {"sku": "kettle"}}
+    (result,) = shop.send(event).json()["results"]
+    assert (result["status"], result.get("reason")) == told
+    assert shop.broker.log[-1].topic == ("web.clicks" if state == "paused" else "")
+
+
+def test_what_a_paused_stream_took_goes_to_the_one_that_takes_it_now(shop: Shop) -> None:
+    late = CLICKS.replace("id: clicks", "id: later").replace("web.clicks", "web.later")
+    rest = late.replace("id: later", "id: rest").replace("types: [purchase]", "types: []")
+    for order in (1, -1):
+        shop.definitions.onboarded = tuple(
+            [
+                onboarded(CLICKS, "paused"),
+                onboarded(late, "active"),
+                onboarded(rest.replace("web.later", "web.rest"), "active"),
+            ][::order]
+        )
+        shop.known.refresh()
+        shop.send([{**EVENT, "properties": {"sku": "x"}}, {**EVENT, "type": "seen"}])
+        assert [one.topic for one in shop.broker.log[-2:]] == ["web.later", "web.rest"]
 
 
 def test_each_event_is_judged_as_the_stream_will(shop: Shop) -> None:

@@ -19,7 +19,8 @@ MIB = 1 << 20
 
 
 def message(number: int, size: int = 10) -> Message:
-    return Message(f"user-{number}".encode(), b"%d" % number * size, ((SOURCE, b"shop"),))
+    topic = "web.clicks" if number % 3 == 2 else ""
+    return Message(f"user-{number}".encode(), b"%d" % number * size, ((SOURCE, b"shop"),), topic)
 
 
 def drained(spool: Spool, most_bytes: int = 100) -> list[Message]:

@@ -18,6 +18,19 @@ def carried(stream: Stream) -> frozenset[str] | None:
     return frozenset(stream.types) or None
 
 
+def both_take(one: Stream, other: Stream) -> str | None:
+    """What of the events that sources send would go to both streams; None for nothing.
+
+    Of one that names no types it is what no other stream names.
+    """
+    for source in sorted({*one.sources} & {*other.sources}):
+        if not one.types and not other.types:
+            return f"the events of {source!r}"
+        for kind in sorted({*one.types} & {*other.types}):
+            return f"{kind!r} of {source!r}"
+    return None
+
+
 def needed(segments: Iterable[Segment], catalog: Catalog) -> Mapping[str, frozenset[str]]:
     """The event types that each of ``segments`` rests on, those it refers to included.
 

@@ -97,7 +97,8 @@ class Mapped:
 class Stream:
     """A source of events: the messages of ``topic``.
 
-    ``types`` are the event types it may carry (any, if none is named). ``enrich`` adds properties
+    ``types`` are the event types it may carry (any, if none is named); those that come in over
+    HTTP from one of ``sources`` are sent to its topic. ``enrich`` adds properties
     to the event once it has the form of ours. A topic that is not there is made with ``partitions``
     that are kept for ``retention`` ms. ``schema`` is a JSON text: the JSON Schema that messages
     must satisfy, or the one that Avro was written by, with ``schema_id`` if a registry numbers it.
@@ -110,6 +111,7 @@ class Stream:
     description: str = ""
     format: Format = "json"
     types: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     begin: Begin = "earliest"
     partitions: int = PARTITIONS
     retention: int = RETENTION

@@ -62,8 +62,8 @@ BEGINNINGS: Final[tuple[Begin, ...]] = get_args(Begin)
 CONVERSIONS: Final[tuple[Conversion, ...]] = get_args(Conversion)
 FIELDS: Final = ("type", "user_id", "ts", "event_id", "from", "to")
 SPEC: Final = (
-    "topic", "format", "types", "begin", "partitions", "retention", "silent_after", "schema",
-    "schema_id", "map", "enrich",
+    "topic", "format", "types", "sources", "begin", "partitions", "retention", "silent_after",
+    "schema", "schema_id", "map", "enrich",
 )  # fmt: skip
 MOST_PARTITIONS: Final = 1_000
 LONGEST_NAME: Final = 256
@@ -127,7 +127,8 @@ def _stream(reading: Reading, node: Node, beside: Beside | None) -> Stream | Non
         description=texts.get("description", ""),
         topic=_topic(reading, spec),
         format=form,
-        types=_types(reading, spec.get("types")),
+        types=_names(reading, spec.get("types"), "'types'", "an event type"),
+        sources=_sources(reading, spec.get("sources"), form),
         begin=_choice(reading, spec, "begin", BEGINNINGS, "earliest"),
         partitions=_partitions(reading, spec.get("partitions")),
         retention=_duration(reading, spec.get("retention"), "'retention'") or RETENTION,
@@ -168,10 +169,17 @@ def _choice(
     return usual
 
 
-def _types(reading: Reading, node: Node | None) -> tuple[str, ...]:
-    items = reading.sequence(node, "'types'") if node is not None else None
-    texts = [reading.text(item, "an event type") for item in (items.items if items else ())]
+def _names(reading: Reading, node: Node | None, what: str, each: str) -> tuple[str, ...]:
+    items = reading.sequence(node, what) if node is not None else None
+    texts = [reading.text(item, each) for item in (items.items if items else ())]
     return tuple(sorted({text for text in texts if text is not None}))
+
+
+def _sources(reading: Reading, node: Node | None, form: Format) -> tuple[str, ...]:
+    if node is not None and form != "headrace":
+        message = "events from 'sources' come in Headrace's own form, 'format: headrace'"
+        reading.problem("HR114", f"{message}, not {form!r}", node.place)
+    return _names(reading, node, "'sources'", "a source")
 
 
 def _partitions(reading: Reading, node: Node | None) -> int:

@@ -47,6 +47,7 @@ def document(stream: Stream) -> dict[str, Any]:
         "topic": stream.topic,
         "format": stream.format,
         "types": list(stream.types),
+        "sources": list(stream.sources),
         "begin": stream.begin,
         "partitions": stream.partitions,
         "retention": format_duration(stream.retention),

@@ -24,6 +24,7 @@ from headrace.engine.judge import MAX_BYTES, Judge
 from headrace.kafka.acked import Message
 from headrace.rules.catalog import LIST
 from headrace.serving.ingest.calls import events_of
+from headrace.serving.ingest.routing import NO_STREAM, Routes
 from headrace.serving.ingest.spool import SOURCE
 from headrace.store import Source
 
@@ -70,9 +71,12 @@ def write_json(value: Any) -> bytes:
 class Desk:
     """Judges the events of one request from one source."""
 
-    def __init__(self, source: Source, judge: Judge, *, received: Instant, key: str = "") -> None:
+    def __init__(
+        self, source: Source, judge: Judge, routes: Routes, *, received: Instant, key: str = ""
+    ) -> None:
         self._source = source
         self._judge = judge
+        self._routes = routes
         self._received = received
         self._key = key
         self._headers = ((SOURCE, source.name.encode()),)
@@ -145,12 +149,17 @@ class Desk:
         refused = self._refused(event, value)
         if refused is not None:
             return Result(index, "refused", identity, refused), None
+        route = self._routes.of(self._source.name, event.get("type") if identity else None)
         user = ""
         try:
-            user = self._judge.fact(value)[1]
+            mapper = route.mapper
+            mapped = value if mapper is None else mapper.mapped(value, partition=0, offset=0)
+            user = self._judge.fact(mapped)[1]
         except Refusal as refusal:
             reason = reason or refusal.reason
-        message = Message(user.encode(), value, self._headers)
+        if route.is_paused:
+            reason = reason or NO_STREAM
+        message = Message(user.encode(), value, self._headers, route.topic)
         return Result(index, "quarantined" if reason else "accepted", identity, reason), message
 
     def _refused(self, event: Any, value: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""What the event API knows of the deployment: its sources and its catalog, read every few seconds.
+"""What the event API knows of the deployment: sources, catalog, streams, read every few seconds.
 
 While Postgres is away the last knowledge holds, so that events go on; a process that starts
 meanwhile has none, and says so.
@@ -16,7 +16,8 @@ import structlog
 from headrace.clock import DAY, SECOND, Instant
 from headrace.engine.judge import Judge
 from headrace.rules.catalog import Catalog
-from headrace.store import Source
+from headrace.serving.ingest.routing import Routes
+from headrace.store import Source, StoredStream
 
 REFRESH_SECONDS: Final = 3.0
 log = structlog.get_logger()
@@ -31,6 +32,9 @@ class Definitions(Protocol):
     def catalog(self) -> Catalog | None:
         """The catalog in force."""
 
+    def streams(self) -> list[StoredStream]:
+        """All streams."""
+
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
@@ -39,6 +43,7 @@ class Knowledge:
     sources: Mapping[str, Source]
     catalog: Catalog
     origins: frozenset[str]
+    routes: Routes
 
 
 class Known:
@@ -55,7 +60,8 @@ class Known:
         found = {source.key_hash: source for source in self._definitions.sources()}
         alive = {key: source for key, source in found.items() if source.revoked_at is None}
         origins = frozenset(origin for source in alive.values() for origin in source.origins)
-        self.now = Knowledge(alive, self._definitions.catalog() or Catalog(), origins)
+        routes = Routes(self._definitions.streams())
+        self.now = Knowledge(alive, self._definitions.catalog() or Catalog(), origins, routes)
 
     async def keep_fresh(self) -> None:
         """Refresh for ever."""

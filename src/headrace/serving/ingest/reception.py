@@ -112,7 +112,8 @@ class Reception:
             raise Problem(422, "too-many-at-once", detail)
         self._gate.count(source, len(parts))
         now, knowledge = self._clock(), self._gate.knowledge()
-        desk = Desk(source, self.known.judge(knowledge, now), received=now, key=key)
+        judge = self.known.judge(knowledge, now)
+        desk = Desk(source, judge, knowledge.routes, received=now, key=key)
         if call is None:
             judged = desk.events(parts)
         else:

@@ -29,7 +29,8 @@ from headrace.kafka.acked import Message
 FILE_BYTES: Final = 8 << 20
 # At once, beside the bytes asked for: small ones must not be more than may wait for answers.
 MOST_MESSAGES: Final = 5_000
-# Length of the rest of the record and its CRC-32; in the rest, lengths of key and source.
+# Length of the rest of the record and its CRC-32; in the rest, lengths of key and source. Behind
+# the source, and a NUL, stands the topic of a message that does not go to the usual one.
 _HEAD: Final = struct.Struct(">II")
 _LENGTHS: Final = struct.Struct(">HH")
 SOURCE: Final = "source"  # the header of a message that is kept
@@ -158,6 +159,8 @@ class Spool:
 
 def _record(message: Message) -> bytes:
     source = dict(message.headers).get(SOURCE, b"")
+    if message.topic:
+        source += b"\0" + message.topic.encode()
     rest = _LENGTHS.pack(len(message.key), len(source)) + message.key + source + message.value
     return _HEAD.pack(len(rest), zlib.crc32(rest)) + rest
 
@@ -178,10 +181,11 @@ def _records(file: Path, begin: int, end: int) -> Iterator[tuple[Message, int]]:
                 return
             key_size, source_size = _LENGTHS.unpack_from(rest)
             value = _LENGTHS.size + key_size + source_size
-            source = rest[_LENGTHS.size + key_size : value]
+            key = rest[_LENGTHS.size : value - source_size]
+            source, _, topic = rest[value - source_size : value].partition(b"\0")
             headers = ((SOURCE, source),) if source else ()
             begin += _HEAD.size + size
-            yield Message(rest[_LENGTHS.size : value - source_size], rest[value:], headers), begin
+            yield Message(key, rest[value:], headers, topic.decode()), begin
 
 
 def _cut_torn_end(file: Path) -> None:
