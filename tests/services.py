@@ -30,6 +30,8 @@ def environment(settings: Settings, port: int) -> dict[str, str]:
         "HEADRACE_REDIS_URL": settings.redis_url.get_secret_value(),
         "HEADRACE_API_PORT": str(port),
         "HEADRACE_FRESHNESS_SECONDS": str(settings.freshness_seconds),
+        "HEADRACE_API_HOST": settings.api_host,
+        "HEADRACE_API_ANONYMOUS": settings.api_anonymous,
     }
 
 
@@ -50,27 +52,27 @@ def process(name: str, settings: Settings, port: int = 1) -> Iterator[subprocess
         assert b"Traceback" not in errors, errors.decode()
 
 
-def read(port: int, path: str) -> tuple[int, bytes]:
+def read(port: int, path: str, key: str = "") -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})
         response = connection.getresponse()
         return response.status, response.read()
     finally:
         connection.close()
 
 
-def get(port: int, path: str) -> tuple[int, Any]:
-    status, body = read(port, path)
+def get(port: int, path: str, key: str = "") -> tuple[int, Any]:
+    status, body = read(port, path, key)
     return status, json.loads(body)
 
 
-def wait_for(port: int, path: str, status: int) -> Any:
+def wait_for(port: int, path: str, status: int, key: str = "") -> Any:
     deadline = time.monotonic() + PATIENCE
     last: object = None
     while time.monotonic() < deadline:
         try:
-            last = get(port, path)
+            last = get(port, path, key)
             if last[0] == status:
                 return last[1]
         except (OSError, http.client.HTTPException) as error:

@@ -22,11 +22,13 @@ from headrace.lake.letters import Reason, Rejected, Spot
 from headrace.lake.search import Wanted
 from headrace.lake.timeline import Part
 from headrace.rules.catalog import Field
+from headrace.serving.access import Keyring
 from headrace.serving.ports import (
     Building,
     Candidates,
     Definition,
     Definitions,
+    Personal,
     Ports,
     Profile,
     Terms,
@@ -34,6 +36,8 @@ from headrace.serving.ports import (
 from headrace.serving.streams import StreamHealth
 
 AS_OF = 1_768_212_000_250  # 2026-01-12T10:00:00.250Z
+EVERYBODY = Keyring(anonymous="admin")
+PERSONAL = Personal(frozenset(("mail",)), {"purchase": frozenset(("phone",))})
 
 
 @dataclass
@@ -107,7 +111,7 @@ class FakeSegments:
         if self.trouble is not None:
             raise self.trouble
         return Definitions(
-            {row.segment: row for row in self.rows}, AS_OF, self.building, self.troubles
+            {row.segment: row for row in self.rows}, AS_OF, self.building, self.troubles, PERSONAL
         )
 
 

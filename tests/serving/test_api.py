@@ -22,7 +22,15 @@ from headrace.lake.tables import LakeDown
 from headrace.lake.timeline import Entry, Part, Place
 from headrace.serving.app import create_app, openapi_text
 from headrace.serving.ports import Building, Definition, Profile, TraitValue
-from serving.fakes import AS_OF, FakeLetters, FakeMemberships, FakeProfiles, FakeSegments, faked
+from serving.fakes import (
+    AS_OF,
+    EVERYBODY,
+    FakeLetters,
+    FakeMemberships,
+    FakeProfiles,
+    FakeSegments,
+    faked,
+)
 
 OPENAPI = Path(__file__).parents[2] / "serving" / "openapi.json"
 THEN = "2026-01-12T10:00:00.250Z"
@@ -59,7 +67,7 @@ def client(
     memberships: FakeMemberships, segments: FakeSegments, profiles: FakeProfiles
 ) -> TestClient:
     ports = faked(memberships, segments, profiles=profiles)
-    app = create_app(ports, clock=lambda: AS_OF, body_limit=100_000)
+    app = create_app(ports, EVERYBODY, clock=lambda: AS_OF, body_limit=100_000)
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -159,6 +167,7 @@ def test_old_answers_are_flagged(
 ) -> None:
     app = create_app(
         faked(memberships, segments),
+        EVERYBODY,
         clock=lambda: AS_OF + later,
         freshness_target=5_000,
     )
@@ -232,7 +241,7 @@ def test_dead_letters() -> None:
             for number, raw in ((3, b"{}"), (2, b"\xff"), (1, "Köln".encode()))
         ]
     )
-    client = TestClient(create_app(faked(letters=letters), clock=lambda: AS_OF))
+    client = TestClient(create_app(faked(letters=letters), EVERYBODY, clock=lambda: AS_OF))
     assert client.get("/v1/dead-letters/reasons?days=30").json() == {
         "days": 30, "reasons": [{"reason": "bad-ts", "messages": 30, "newest_at": THEN}],
     }  # fmt: skip
@@ -281,6 +290,7 @@ def test_each_segment_is_flagged_but_those_in_batch_only(
     client = TestClient(
         create_app(
             faked(memberships, segments),
+            EVERYBODY,
             clock=lambda: AS_OF + 9_000,
             freshness_target=5_000,
         )
@@ -535,12 +545,12 @@ def test_no_path_breaks_it(client: TestClient, odd: str, head: str, tail: str) -
 
 
 def test_the_committed_description_is_the_apps() -> None:
-    text = openapi_text(create_app(faked()))
+    text = openapi_text(create_app(faked(), EVERYBODY))
     assert OPENAPI.read_text() == text, "write openapi_text(app) to serving/openapi.json anew"
 
 
 def test_every_route_is_described_with_an_example() -> None:
-    document = create_app(faked()).openapi()
+    document = create_app(faked(), EVERYBODY).openapi()
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert operation.get("description"), path

@@ -18,7 +18,7 @@ from headrace.serving.app import create_app
 from headrace.serving.export_formats import Row, writing
 from headrace.serving.exports import AT_ONCE, MEMBERS_AT_ONCE
 from headrace.serving.ports import Definition, Terms
-from serving.fakes import AS_OF, FakeMemberships, FakeOutputs, FakeSegments, faked
+from serving.fakes import AS_OF, EVERYBODY, FakeMemberships, FakeOutputs, FakeSegments, faked
 from serving.test_api import problem
 
 ENTERED = "2026-01-12T09:59:59Z"
@@ -47,7 +47,7 @@ def client(memberships: FakeMemberships, outputs: FakeOutputs) -> TestClient:
             Definition(segment="soon", version=1),
         ]
     )
-    app = create_app(faked(memberships, segments, outputs), clock=lambda: AS_OF)
+    app = create_app(faked(memberships, segments, outputs), EVERYBODY, clock=lambda: AS_OF)
     return TestClient(app, raise_server_exceptions=False)
 
 

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from contextlib import ExitStack
 
+import pytest
+
 from headrace.cache.rebuild import rebuild
 from headrace.cache.writer import Writer
 from headrace.clock import system_clock
 from headrace.embedded.ports import choose_port
+from headrace.errors import OperatorError
 from headrace.kafka.confluent import ConfluentProducer
 from headrace.kafka.kafka_python import KafkaPythonAdmin
 from headrace.messages.memberships import (
@@ -25,8 +28,11 @@ from headrace.rules.catalog import Catalog, Field
 from headrace.rules.model import Compare, Segment, Trait
 from headrace.rules.source import Rules
 from headrace.rules.yaml import canonical
+from headrace.serving.process import serve
 from headrace.settings import Settings
-from headrace.store import Store
+from headrace.store import ApiKey, Store
+from headrace.store.api_keys import new_api_key
+from headrace.store.sources import hashed
 from services import PATIENCE, ROOT, environment, get, process, wait_for, wait_until_stale
 
 
@@ -103,6 +109,28 @@ def test_segments_outlive_postgres(settings: Settings, database_url: str) -> Non
         assert body["definition"] == canonical(segment)
         assert get(port, "/v1/users/ann")[0] == 200
     writer.close()
+
+
+def test_off_the_loopback_it_answers_nobody_without_a_key(
+    settings: Settings, database_url: str
+) -> None:
+    everywhere = settings.model_copy(update={"api_host": "0.0.0.0", "api_anonymous": "none"})
+    writer = Writer(settings.redis_url.get_secret_value(), settings.namespace)
+    rebuild(writer, [("ann", 1, 1, [], None)], {0: 0}, active={}, as_of=5)
+    writer.close()
+    store, port, text = Store(database_url, settings.namespace), choose_port(), new_api_key()
+    key = ApiKey(name="shop", key_hash=hashed(text), key_hint=text[:8], role="viewer")
+    store.add_api_key(key, by="test")
+    with process("serve_api", everywhere, port):
+        wait_for(port, "/livez", 200)
+        assert get(port, "/v1/users/ann")[0] == 401
+        wait_for(port, "/v1/users/ann", 200, text)
+        store.revoke_api_key("shop", by="test")
+        wait_for(port, "/v1/users/ann", 401, text)
+    assert store.api_keys()[0].last_used_at is not None
+    store.close()
+    with pytest.raises(OperatorError, match="HEADRACE_API_ANONYMOUS"):
+        serve(everywhere.model_copy(update={"api_anonymous": "viewer"}))
 
 
 def test_a_port_that_is_taken_is_a_sentence(settings: Settings) -> None:

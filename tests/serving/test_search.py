@@ -20,7 +20,7 @@ from headrace.serving.app import create_app
 from headrace.serving.ports import Terms
 from headrace.serving.reading import Readers
 from headrace.serving.search import AT_ONCE, Query, candidates_of, search
-from serving.fakes import AS_OF, FakeMemberships, FakeOutputs, faked
+from serving.fakes import AS_OF, EVERYBODY, FakeMemberships, FakeOutputs, faked
 from serving.test_api import problem
 
 USERS = [f"u{number:04}" for number in range(3 * AT_ONCE)]
@@ -61,7 +61,9 @@ def client(known: tuple[FakeMemberships, Tables]) -> TestClient:
     ports = faked(
         memberships, outputs=FakeOutputs(TERMS), candidates=candidates_of(tables, Readers())
     )
-    return TestClient(create_app(ports, clock=lambda: AS_OF), raise_server_exceptions=False)
+    return TestClient(
+        create_app(ports, EVERYBODY, clock=lambda: AS_OF), raise_server_exceptions=False
+    )
 
 
 def fitting(memberships: FakeMemberships, query: Query) -> list[str]:

@@ -21,7 +21,7 @@ from headrace.rules.streams.carriers import carried
 from headrace.serving.app import create_app
 from headrace.serving.streams import OLDEST, StoredStreams, StreamHealth, health_of, troubled
 from headrace.store import Progress, StoredStream, StoredVersion
-from serving.fakes import AS_OF, FakeStreams, faked
+from serving.fakes import AS_OF, EVERYBODY, FakeStreams, faked
 from serving.test_api import problem
 
 DOCUMENT = """
@@ -148,7 +148,7 @@ def test_a_text_of_another_release_is_a_stream_that_fails() -> None:
     assert found.state == "failing" and "another release" in found.why
     draft = judged(replace(later, state="draft"))
     assert waiting(found, draft) == {}
-    app = create_app(faked(streams=FakeStreams((found,))), clock=lambda: AS_OF)
+    app = create_app(faked(streams=FakeStreams((found,))), EVERYBODY, clock=lambda: AS_OF)
     client = TestClient(app)
     assert client.get("/v1/streams").json()["streams"][0]["state"] == "failing"
     assert client.get("/v1/streams/orders").json()["document"] == {"apiVersion": "headrace/v9"}
@@ -175,7 +175,7 @@ def streams() -> FakeStreams:
 
 @pytest.fixture
 def client(streams: FakeStreams) -> TestClient:
-    app = create_app(faked(streams=streams), clock=lambda: AS_OF)
+    app = create_app(faked(streams=streams), EVERYBODY, clock=lambda: AS_OF)
     return TestClient(app, raise_server_exceptions=False)
 
 

@@ -37,6 +37,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "quality": ("quality",),
     "dlq": ("dlq",),
     "sources": ("sources",),
+    "keys": ("keys",),
     "streams": ("streams",),
     "lists": ("lists",),
     "export": ("export",),

@@ -63,17 +63,21 @@ def export(
     settings = run.settings
     base = f"http://{settings.api_host}:{settings.api_port}"
     address = f"{base}/v1/segments/{quote(segment, safe='')}/export?{urlencode(asked)}"
-    with _answer(base, address) as answer, _place(to) as file:
+    key = settings.api_key.get_secret_value()
+    request = urllib.request.Request(
+        address, headers={"Authorization": f"Bearer {key}"} if key else {}
+    )
+    with _answer(base, request) as answer, _place(to) as file:
         size = _copy(run, answer, file, segment)
     if to is not None:
         run.err.print(f"{segment} as of {answer.headers['Headrace-As-Of']}: {size:,} bytes in {to}")
 
 
 @contextmanager
-def _answer(base: str, address: str) -> Iterator[http.client.HTTPResponse]:
+def _answer(base: str, request: urllib.request.Request) -> Iterator[http.client.HTTPResponse]:
     """The API's answer; a refusal as the sentence it is."""
     try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as answer:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
             yield answer
     except urllib.error.HTTPError as refusal:
         try:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from headrace.clock import SECOND, Clock, system_clock
 from headrace.metrics import Metrics
 from headrace.serving import problems
+from headrace.serving.access import Keyring
 from headrace.serving.edge import BodyLimit, Measured, RawUserPaths
 from headrace.serving.exports import Exports
 from headrace.serving.freshness import Freshness
@@ -43,6 +44,7 @@ that is longer ago than the deployment allows; every error is
 
 def create_app(
     ports: Ports,
+    keyring: Keyring,
     *,
     metrics: Metrics | None = None,
     clock: Clock = system_clock,
@@ -62,12 +64,16 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         responses={
+            401: {"model": ProblemBody, "description": "This needs an API key that is known."},
+            403: {"model": ProblemBody, "description": "The key does not allow this."},
             422: {"model": ProblemBody, "description": "The request is not as described."},
+            429: {"model": ProblemBody, "description": "Too many wrong keys; see Retry-After."},
             503: {"model": ProblemBody, "description": "Not now; see Retry-After."},
         },
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.ports = ports
+    app.state.keyring = keyring
     app.state.exports = Exports()
     app.state.metrics = metrics or Metrics()
     app.state.clock = clock
@@ -89,8 +95,15 @@ def create_app(
     app.add_middleware(Measured, metrics=app.state.metrics)
     describe = app.openapi
     # FastAPI asks the instance, so that an app may describe itself in its own way.
-    app.openapi = lambda: described(describe())  # type: ignore[method-assign]
+    app.openapi = lambda: _with_keys(described(describe()))  # type: ignore[method-assign]
     return app
+
+
+def _with_keys(document: dict[str, Any]) -> dict[str, Any]:
+    document["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
+    # The second is for who comes without a key, where that is allowed.
+    document["security"] = [{"apiKey": []}, {}]
+    return document
 
 
 def described(document: dict[str, Any]) -> dict[str, Any]:

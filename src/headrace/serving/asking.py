@@ -13,8 +13,11 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Depends, Path, Query, Request
 
 from headrace.clock import Clock
+from headrace.errors import OperatorError
+from headrace.serving.access import Caller
 from headrace.serving.cursors import opened
 from headrace.serving.freshness import Freshness
+from headrace.serving.masks import NO_MASK, Mask
 from headrace.serving.models.common import checked_user_id
 from headrace.serving.ports import (
     Candidates,
@@ -83,6 +86,23 @@ def _user_of(told: Any) -> str | None:
     return None
 
 
+async def _caller(request: Request) -> Caller:
+    found: Caller = request.state.caller
+    return found
+
+
+async def _mask(
+    caller: Annotated[Caller, Depends(_caller)],
+    segments: Annotated[Segments, _given(lambda ports: ports.segments)],
+) -> Mask:
+    if caller.sees_all:
+        return NO_MASK
+    try:
+        return Mask((await segments.definitions()).personal)
+    except OperatorError:
+        return Mask(None)  # who is in what is answered all the same
+
+
 TheMemberships = Annotated[Memberships, _given(lambda ports: ports.memberships)]
 TheSegments = Annotated[Segments, _given(lambda ports: ports.segments)]
 TheOutputs = Annotated[Outputs, _given(lambda ports: ports.outputs)]
@@ -92,5 +112,7 @@ TheLetters = Annotated[Letters, _given(lambda ports: ports.letters)]
 TheCandidates = Annotated[Candidates, _given(lambda ports: ports.candidates)]
 TheClock = Annotated[Clock, Depends(_clock)]
 TheFreshness = Annotated[Freshness, Depends(_freshness)]
+TheCaller = Annotated[Caller, Depends(_caller)]
+TheMask = Annotated[Mask, Depends(_mask)]
 AskedUser = Annotated[str, Depends(_user_id)]
 After = Annotated[str, Depends(_after)]

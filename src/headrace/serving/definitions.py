@@ -15,7 +15,7 @@ from headrace.cache.model import CacheDown
 from headrace.clock import Clock, round_down, system_clock
 from headrace.errors import OperatorError, RuleError
 from headrace.rules.catalog import Catalog
-from headrace.serving.ports import Building, Definition, Definitions
+from headrace.serving.ports import Building, Definition, Definitions, Personal
 from headrace.serving.streams import StreamHealth, troubled
 from headrace.store import Progress, StoredVersion
 
@@ -74,7 +74,8 @@ class StoredSegments:
         try:
             versions = await asyncio.to_thread(self._active_versions)
             backfills = await asyncio.to_thread(self._backfills)
-            troubles = await asyncio.to_thread(self._troubles, versions)
+            catalog = await asyncio.to_thread(self._catalog) or Catalog()
+            troubles = await asyncio.to_thread(self._troubles, versions, catalog)
         except OperatorError as error:
             self._trouble = error
             return
@@ -85,13 +86,17 @@ class StoredSegments:
             self._clock(),
             _building(backfills),
             troubles,
+            _personal(catalog),
         )
-        if previous is None or previous.segments != segments:
+        kept = None if previous is None else (previous.segments, previous.personal)
+        if kept != (segments, self._latest.personal):
             with contextlib.suppress(CacheDown):
                 await self._shelf.keep_definitions(_packed(self._latest))
 
-    def _troubles(self, versions: Sequence[StoredVersion]) -> dict[str, list[str]]:
-        found = troubled(versions, self._streams(), self._catalog)
+    def _troubles(
+        self, versions: Sequence[StoredVersion], catalog: Catalog
+    ) -> dict[str, list[str]]:
+        found = troubled(versions, self._streams(), lambda: catalog)
         return {segment: [one.in_words for one in those] for segment, those in found.items()}
 
     async def keep_fresh(self) -> None:
@@ -141,12 +146,37 @@ def _building(backfills: Sequence[Progress]) -> dict[str, Building]:
     return {segment: Building(version, percent) for segment, version in versions.items()}
 
 
+def _personal(catalog: Catalog) -> Personal:
+    """What the catalog marks as identifying a person."""
+    return Personal(
+        frozenset(name for name, field in catalog.traits.items() if field.pii),
+        {
+            kind: frozenset(names)
+            for kind, event in catalog.events.items()
+            if (names := [name for name, field in event.properties.items() if field.pii])
+        },
+    )
+
+
 def _packed(definitions: Definitions) -> str:
     rows = [asdict(row) for row in definitions.segments.values()]
-    return orjson.dumps({"as_of": definitions.as_of, "segments": rows}).decode()
+    told: dict[str, Any] = {"as_of": definitions.as_of, "segments": rows}
+    if definitions.personal is not None:
+        told["personal"] = {
+            "traits": sorted(definitions.personal.traits),
+            "properties": {
+                kind: sorted(names) for kind, names in definitions.personal.properties.items()
+            },
+        }
+    return orjson.dumps(told).decode()
 
 
 def _unpacked(text: str) -> Definitions:
     value: Mapping[str, Any] = orjson.loads(text)
     rows = (Definition(**{**row, "tags": tuple(row["tags"])}) for row in value["segments"])
-    return Definitions({row.segment: row for row in rows}, value["as_of"])
+    known = value.get("personal")
+    personal = None
+    if known is not None:
+        properties = {kind: frozenset(names) for kind, names in known["properties"].items()}
+        personal = Personal(frozenset(known["traits"]), properties)
+    return Definitions({row.segment: row for row in rows}, value["as_of"], personal=personal)

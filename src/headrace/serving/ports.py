@@ -60,16 +60,26 @@ class Building:
 
 
 @dataclass(frozen=True, slots=True)
+class Personal:
+    """What identifies a person, as the catalog says: traits, and properties by event type."""
+
+    traits: frozenset[str] = frozenset()
+    properties: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Definitions:
     """All segments that should be active, by id, as their store said at ``as_of``.
 
-    ``troubles`` says of segments, by id, which events they need and do not get at present.
+    ``troubles`` says of segments, by id, which events they need and do not get at present. Where
+    ``personal`` is None, nobody can say.
     """
 
     segments: Mapping[str, Definition]
     as_of: Instant
     building: Mapping[str, Building] = field(default_factory=dict)
     troubles: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    personal: Personal | None = None
 
 
 class Segments(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
@@ -17,6 +18,7 @@ from headrace.errors import OperatorError
 from headrace.kafka.ends import ends_of_all
 from headrace.lake.tables import Tables
 from headrace.metrics import Metrics
+from headrace.serving.access import Keyring
 from headrace.serving.app import create_app
 from headrace.serving.definitions import StoredSegments
 from headrace.serving.letters import StoredLetters
@@ -54,13 +56,19 @@ def build_app(settings: Settings) -> FastAPI:
         catalog=store.catalog,
     )
 
+    keyring = Keyring(
+        store.api_keys,
+        store.note_api_keys_used,
+        anonymous=None if settings.api_anonymous == "none" else settings.api_anonymous,
+    )
+
     @contextlib.asynccontextmanager
     async def open_and_close(_: FastAPI) -> AsyncIterator[None]:
-        refreshing = asyncio.create_task(segments.keep_fresh())
+        refreshing = [asyncio.create_task(one.keep_fresh()) for one in (segments, keyring)]
         yield
-        refreshing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await refreshing
+        for task in refreshing:
+            task.cancel()
+        await asyncio.gather(*refreshing, return_exceptions=True)
         await memberships.close()
         readers.close()
         store.close()
@@ -83,6 +91,7 @@ def build_app(settings: Settings) -> FastAPI:
     )
     return create_app(
         ports,
+        keyring,
         metrics=Metrics(),
         freshness_target=settings.freshness_seconds * SECOND,
         lifespan=open_and_close,
@@ -91,8 +100,21 @@ def build_app(settings: Settings) -> FastAPI:
 
 def serve(settings: Settings) -> int:
     """Answer until told to stop; 1 when the port is taken."""
+    if settings.api_anonymous != "none" and not _is_loopback(settings.api_host):
+        raise OperatorError(
+            f"the API would answer everybody who reaches {settings.api_host}: set"
+            " HEADRACE_API_ANONYMOUS=none, and give out keys (`headrace keys add`)",
+            code="HR965",
+        )
     app = build_app(settings)
     return listen(app, settings.api_host, settings.api_port, setting="HEADRACE_API_PORT")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def listen(app: FastAPI, host: str, port: int, *, setting: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="Address the API listens on")
     api_port: Port = Field(8_080, description="Port of the API")
+    api_anonymous: Literal["viewer", "none"] = Field(
+        "viewer", description="What the API lets those do who show no key; none off the loopback"
+    )
+    api_key: SecretStr = Field(SecretStr(""), description="The key our own commands show the API")
     freshness_seconds: int = Field(60, ge=1, description="Answers older than this are stale")
     tables_root: str = Field("", description="Folder or URL of the Delta tables")
     checkpoint_root: str = Field("", description="Folder or URL of the streaming checkpoints")

@@ -1,5 +1,6 @@
 """Postgres: rules as immutable versions, plans, leases, progress, holds and the audit log."""
 
+from headrace.store.api_keys import ApiKey
 from headrace.store.audit import Verdict
 from headrace.store.connection import StoreDown
 from headrace.store.edition import Edition
@@ -18,6 +19,7 @@ from headrace.store.versions import Created, StoredVersion
 
 __all__ = [
     "SERVICE_SECONDS",
+    "ApiKey",
     "Applied",
     "Created",
     "Drafted",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from headrace.rules.catalog import Catalog
 from headrace.rules.source import Rules
 from headrace.store import (
+    api_keys,
     audit,
     catalogs,
     holds,
@@ -23,6 +24,7 @@ from headrace.store import (
     streams,
     versions,
 )
+from headrace.store.api_keys import ApiKey
 from headrace.store.audit import Verdict
 from headrace.store.connection import DEFAULT_SCHEMA, Database
 from headrace.store.edition import Edition
@@ -295,6 +297,38 @@ class Store:
         with self._database.begin() as connection:
             migrate.migrate(connection, self._database.schema)
             return sources.revoke(connection, name, by=by)
+
+    # API keys
+
+    def add_api_key(self, key: ApiKey, *, by: str) -> None:
+        """Let a new key open what its role may; OperatorError when an open one has its name."""
+        with self._database.begin() as connection:
+            migrate.migrate(connection, self._database.schema)
+            api_keys.add(connection, key, by=by)
+
+    def rotate_api_key(
+        self, name: str, key_hash: str, key_hint: str, *, until: datetime, by: str
+    ) -> ApiKey | None:
+        """Put a new key beside the one of that name, which ends at ``until``; None without one."""
+        with self._database.begin() as connection:
+            migrate.migrate(connection, self._database.schema)
+            return api_keys.rotate(connection, name, key_hash, key_hint, until=until, by=by)
+
+    def revoke_api_key(self, name: str, *, by: str) -> bool:
+        """End the keys of that name; False when none is open."""
+        with self._database.begin() as connection:
+            migrate.migrate(connection, self._database.schema)
+            return api_keys.revoke(connection, name, by=by)
+
+    def api_keys(self) -> list[ApiKey]:
+        """All keys there are and were, by name and age."""
+        with self._database.begin() as connection:
+            return api_keys.every(connection)
+
+    def note_api_keys_used(self, used: Mapping[str, datetime]) -> None:
+        """Remember when keys, by hash, were used last."""
+        with self._database.begin() as connection:
+            api_keys.note_used(connection, used)
 
     def streams(self) -> list[StoredStream]:
         """All streams, by id."""

@@ -171,6 +171,20 @@ streams = Table(
     Column("since", _Time, nullable=False, server_default=func.now()),
 )
 
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("key_hash", Text, nullable=False, unique=True),
+    Column("key_hint", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("reveals", Boolean, nullable=False),
+    Column("created_at", _Time, nullable=False, server_default=func.now()),
+    Column("expires_at", _Time),
+    Column("last_used_at", _Time),
+    Column("revoked_at", _Time),
+)
 sources = Table(
     "sources",
     metadata,

@@ -17,11 +17,11 @@ from headrace.serving.ingest.body import LARGEST, json_of, plain
 from headrace.serving.ingest.calls import CALLS
 from headrace.serving.ingest.gate import Cors, Gate, KeyFirst
 from headrace.serving.ingest.known import Known
-from headrace.serving.ingest.limits import Monotonic
 from headrace.serving.ingest.models import CALL, EVENT, Alive, Ready, Taken
 from headrace.serving.ingest.reception import MOST_EVENTS, Reception
 from headrace.serving.ingest.sender import Sender
 from headrace.serving.ingest.spool import Spool
+from headrace.serving.limits import Monotonic
 from headrace.serving.problems import Problem, ProblemBody, Responses
 
 BODY_SECONDS: Final = 10.0

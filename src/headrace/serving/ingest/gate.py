@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.serving.ingest.desk import WRITE_KEY
 from headrace.serving.ingest.known import Knowledge, Known
-from headrace.serving.ingest.limits import Buckets, Monotonic
+from headrace.serving.limits import Buckets, Monotonic
 from headrace.serving.problems import Problem, unavailable
 from headrace.store import Source
 from headrace.store.sources import hashed

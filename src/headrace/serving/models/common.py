@@ -10,6 +10,12 @@ MOST_USERS = 1_000
 AS_OF = "2026-01-12T10:00:00.250Z"
 
 
+Masked = Annotated[
+    list[str],
+    Field(description="What identifies a person, and your key does not show; by name."),
+]
+
+
 def example(**value: Any) -> ConfigDict:
     """A model's configuration with one example."""
     return ConfigDict(json_schema_extra={"examples": [value]})

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from headrace.serving.models.common import example
+from headrace.serving.models.common import Masked, example
 
 
 class EntryBody(BaseModel):
@@ -19,6 +19,7 @@ class EntryBody(BaseModel):
     type: str | None = None
     user_id: Annotated[str | None, Field(description="The id that the event was sent with.")] = None
     properties: dict[str, Any] | None = None
+    masked: Masked | None = None
     segment: str | None = None
     version: int | None = None
     change: Literal["enter", "exit"] | None = None
@@ -41,6 +42,7 @@ class Timeline(BaseModel):
                 "type": None,
                 "user_id": None,
                 "properties": None,
+                "masked": None,
                 "segment": "high_value",
                 "version": 3,
                 "change": "enter",

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headrace.serving.models.common import AS_OF, MOST_USERS, AsOf, Stale, UserId, example
+from headrace.serving.models.common import AS_OF, MOST_USERS, AsOf, Masked, Stale, UserId, example
 
 
 class MembershipBody(BaseModel):
@@ -51,6 +51,7 @@ class UserBody(UserSegments):
         stale=False,
         updated_at="2026-01-11T09:00:00Z",
         traits={"country": "DE"},
+        masked=["email"],
         measures={
             "sum(purchase.amount) within 30d": {"value": "1800", "at": "2026-01-11T09:00:00Z"}
         },
@@ -59,6 +60,7 @@ class UserBody(UserSegments):
 
     updated_at: str
     traits: dict[str, Any]
+    masked: Masked
     measures: dict[str, MeasureBody]
 
 
@@ -80,6 +82,7 @@ class ProfileBody(UserSegments):
         segments=[MEMBERSHIP],
         identities=["ann", "anon-1"],
         traits={"country": {"value": "DE", "at": "2026-01-09T08:00:00Z"}},
+        masked=["email"],
         lists={"vip": "2026-01-10T07:30:00Z"},
         measures={"sum(purchase.amount) within 30d": "1800", "sum(purchase.amount)": "4250"},
         computed={"lifetime_value": "4250"},
@@ -90,6 +93,7 @@ class ProfileBody(UserSegments):
 
     identities: Annotated[list[str], Field(description="All ids that lead to this user.")]
     traits: dict[str, TraitBody]
+    masked: Masked
     lists: Annotated[dict[str, str], Field(description="Since when the user is on each.")]
     measures: dict[str, str | None]
     computed: Annotated[
@@ -143,6 +147,7 @@ class FoundUser(BaseModel):
 
     user_id: str
     traits: dict[str, Any]
+    masked: Masked
     segments: list[str]
 
 
@@ -152,7 +157,14 @@ class FoundUsers(BaseModel):
     model_config = example(
         as_of=AS_OF,
         stale=False,
-        users=[{"user_id": "ann", "traits": {"country": "DE"}, "segments": ["high_value"]}],
+        users=[
+            {
+                "user_id": "ann",
+                "traits": {"country": "DE"},
+                "masked": ["email"],
+                "segments": ["high_value"],
+            }
+        ],
         next_cursor="WyJhbm4iXQ",
     )
 

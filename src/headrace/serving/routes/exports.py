@@ -11,13 +11,14 @@ from headrace.cache.model import NoPage
 from headrace.clock import format_instant
 from headrace.rules.model import CONTINUOUS
 from headrace.rules.source import did_you_mean
-from headrace.serving.asking import TheMemberships, TheOutputs, TheSegments
+from headrace.serving.access import Guarded
+from headrace.serving.asking import TheMask, TheMemberships, TheOutputs, TheSegments
 from headrace.serving.export_formats import MEDIA_TYPES, Format, writing
 from headrace.serving.exports import MEMBERS_AT_ONCE, ExportResponse, Exports, exported
 from headrace.serving.ports import Segments, Terms
 from headrace.serving.problems import Problem, ProblemBody, Responses
 
-router = APIRouter(tags=["segments"])
+router = APIRouter(route_class=Guarded, tags=["segments"])
 ANSWERS: Responses = {
     200: {
         "description": "Members by id. An answer that was cut short is no file: the transfer ends "
@@ -60,6 +61,7 @@ async def export_segment(
     segments: TheSegments,
     outputs: TheOutputs,
     request: Request,
+    mask: TheMask,
     format: Annotated[
         Format, Query(description="CSV neutralises what a spreadsheet would compute.")
     ] = "csv",
@@ -79,6 +81,9 @@ async def export_segment(
         why = terms.held[segment_id]
         raise Problem(409, "outputs-held", f"outputs of {segment_id} are held: {why}")
     traits = () if members_only else _traits(trait, terms)
+    for name in traits:
+        if mask.hides(name):
+            raise Problem(403, "not-allowed", f"{name!r} identifies a person: this may not ask it")
     page = await memberships.members(segment_id, after="", limit=MEMBERS_AT_ONCE)
     if isinstance(page, NoPage):
         raise await _nothing_to_read(segment_id, page, segments)

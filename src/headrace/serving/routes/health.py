@@ -12,11 +12,12 @@ from headrace.clock import SECOND, Instant, format_instant
 from headrace.errors import OperatorError
 from headrace.metrics import CONTENT_TYPE, GaugeName, Metrics
 from headrace.rules.model import CONTINUOUS
+from headrace.serving.access import Guarded
 from headrace.serving.asking import TheClock, TheFreshness, TheMemberships, TheSegments
 from headrace.serving.models.operation import Alive, Check, Readiness
 from headrace.serving.problems import problem_of
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(route_class=Guarded, tags=["operation"])
 # What is asked of the cache at every reading.
 READ_ANEW: tuple[GaugeName, ...] = (
     "headrace_freshness_seconds",

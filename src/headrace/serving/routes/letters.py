@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query
 
 from headrace.clock import format_instant
 from headrace.lake.letters import Rejected, Spot
+from headrace.serving.access import Guarded
 from headrace.serving.asking import TheLetters
 from headrace.serving.cursors import opened, sealed
 from headrace.serving.models.letters import (
@@ -18,7 +19,7 @@ from headrace.serving.models.letters import (
     ReasonBody,
 )
 
-router = APIRouter(tags=["dead letters"])
+router = APIRouter(route_class=Guarded, tags=["dead letters"])
 Days = Annotated[int, Query(ge=1, le=400, description="Rejected within the last so many days.")]
 
 

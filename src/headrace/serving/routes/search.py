@@ -12,13 +12,21 @@ from headrace.lake.search import Wanted
 from headrace.rules.catalog import FieldType
 from headrace.rules.source import did_you_mean
 from headrace.serving import search as searching
-from headrace.serving.asking import After, TheCandidates, TheFreshness, TheMemberships, TheOutputs
+from headrace.serving.access import Guarded
+from headrace.serving.asking import (
+    After,
+    TheCandidates,
+    TheFreshness,
+    TheMask,
+    TheMemberships,
+    TheOutputs,
+)
 from headrace.serving.cursors import sealed
 from headrace.serving.models.users import FoundUser, FoundUsers
 from headrace.serving.ports import Terms
 from headrace.serving.problems import Problem, ProblemBody, Responses
 
-router = APIRouter(tags=["users"])
+router = APIRouter(route_class=Guarded, tags=["users"])
 ANSWERS: Responses = {
     404: {"model": ProblemBody, "description": "There is no such segment."},
     409: {"model": ProblemBody, "description": "Members are not kept as lists."},
@@ -31,6 +39,7 @@ async def search_users(
     outputs: TheOutputs,
     find: TheCandidates,
     freshness: TheFreshness,
+    mask: TheMask,
     after: After,
     segment: Annotated[
         list[str] | None, Query(max_length=20, description="In all of these; the first narrows.")
@@ -50,6 +59,9 @@ async def search_users(
     if not segment and not trait:
         raise _wrong("segment", "name at least one segment or trait")
     wanted = _wanted(trait, await outputs.terms()) if trait else {}
+    for name in wanted:
+        if mask.hides(name):
+            raise Problem(403, "not-allowed", f"{name!r} identifies a person: this may not ask it")
     query = searching.Query(tuple(dict.fromkeys(segment or ())), wanted)
     try:
         found = await searching.search(memberships, query, find, after=after, limit=limit)
@@ -64,10 +76,12 @@ async def search_users(
         users=[
             FoundUser(
                 user_id=one.id,
-                traits=orjson.loads(one.traits or "{}"),
+                traits=traits,
+                masked=masked,
                 segments=[part.segment for part in one.memberships],
             )
             for one in found.users
+            for traits, masked in [mask.traits(orjson.loads(one.traits or "{}"))]
         ],
         next_cursor=None if found.next_after is None else sealed([found.next_after]),
     )

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from headrace.cache.model import NoPage, Size, Sizes
 from headrace.clock import Instant, format_instant
 from headrace.rules.model import CONTINUOUS
+from headrace.serving.access import Guarded
 from headrace.serving.asking import After, TheFreshness, TheMemberships, TheSegments
 from headrace.serving.cursors import sealed
 from headrace.serving.models.segments import (
@@ -22,7 +23,7 @@ from headrace.serving.models.segments import (
 from headrace.serving.ports import Definition, Definitions
 from headrace.serving.problems import Problem, ProblemBody, Responses
 
-router = APIRouter(tags=["segments"])
+router = APIRouter(route_class=Guarded, tags=["segments"])
 UNKNOWN: Responses = {404: {"model": ProblemBody, "description": "There is no such segment."}}
 NOT_KEPT: Responses = {409: {"model": ProblemBody, "description": "Members are not kept as lists."}}
 SegmentId = Annotated[str, Path(examples=["high_value"])]

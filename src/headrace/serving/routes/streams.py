@@ -11,12 +11,13 @@ from headrace.clock import format_instant, round_down
 from headrace.rules.source import did_you_mean
 from headrace.rules.streams import Stream, document
 from headrace.rules.streams.carriers import carried
+from headrace.serving.access import Guarded
 from headrace.serving.asking import TheStreams
 from headrace.serving.models.streams import StreamBody, StreamDetail, StreamHealthBody, StreamList
 from headrace.serving.problems import Problem, ProblemBody, Responses
 from headrace.serving.streams import StreamHealth
 
-router = APIRouter(tags=["streams"])
+router = APIRouter(route_class=Guarded, tags=["streams"])
 UNKNOWN: Responses = {404: {"model": ProblemBody, "description": "There is no such stream."}}
 UNREADABLE = Stream(id="", topic="")
 """Stands for a text of another release: of it only the row is told."""

@@ -11,12 +11,14 @@ from fastapi import APIRouter, Depends, Query
 
 from headrace.clock import format_instant
 from headrace.lake.timeline import Entry, Kind, Place
-from headrace.serving.asking import AskedUser, TheMemberships, TheProfiles
+from headrace.serving.access import Guarded
+from headrace.serving.asking import AskedUser, TheMask, TheMemberships, TheProfiles
 from headrace.serving.cursors import opened, sealed
+from headrace.serving.masks import Mask
 from headrace.serving.models.timeline import EntryBody, Timeline
 from headrace.serving.problems import Problem, ProblemBody, Responses
 
-router = APIRouter(tags=["users"])
+router = APIRouter(route_class=Guarded, tags=["users"])
 UNKNOWN: Responses = {404: {"model": ProblemBody, "description": "Nobody has ever seen this user."}}
 
 
@@ -40,6 +42,7 @@ async def read_timeline(
     user: AskedUser,
     memberships: TheMemberships,
     profiles: TheProfiles,
+    mask: TheMask,
     before: Annotated[Place | None, Depends(_before)],
     kind: Annotated[Kind | None, Query(description="Events, or transitions, alone.")] = None,
     type: Annotated[
@@ -65,15 +68,16 @@ async def read_timeline(
     return Timeline(
         user_id=user,
         canonical_id=state.id,
-        entries=[_body(entry) for entry in part.entries],
+        entries=[_body(entry, mask) for entry in part.entries],
         next_cursor=None if part.next is None else sealed(part.next),
     )
 
 
-def _body(entry: Entry) -> EntryBody:
+def _body(entry: Entry, mask: Mask) -> EntryBody:
     row = entry.row
     told_at = format_instant(row["at"])
     if entry.kind == "event":
+        facts, masked = mask.facts(row["type"], orjson.loads(row["properties"] or "{}"))
         return EntryBody(
             kind="event",
             id=row["event_id"],
@@ -81,7 +85,8 @@ def _body(entry: Entry) -> EntryBody:
             told_at=told_at,
             type=row["type"],
             user_id=row["user_id"],
-            properties=orjson.loads(row["properties"] or "{}"),
+            properties=facts,
+            masked=masked,
         )
     return EntryBody(
         kind="transition",

@@ -7,7 +7,8 @@ from fastapi import APIRouter
 
 from headrace.cache.model import Membership, UserState
 from headrace.clock import format_instant
-from headrace.serving.asking import AskedUser, TheFreshness, TheMemberships, TheProfiles
+from headrace.serving.access import Guarded
+from headrace.serving.asking import AskedUser, TheFreshness, TheMask, TheMemberships, TheProfiles
 from headrace.serving.models.users import (
     BatchAnswer,
     BatchRequest,
@@ -21,7 +22,7 @@ from headrace.serving.models.users import (
 )
 from headrace.serving.problems import Problem, ProblemBody, Responses
 
-router = APIRouter(tags=["users"])
+router = APIRouter(route_class=Guarded, tags=["users"])
 UNKNOWN: Responses = {404: {"model": ProblemBody, "description": "Nobody has ever seen this user."}}
 
 
@@ -43,18 +44,20 @@ async def read_user_segments(
 
 @router.get("/v1/users/{user_id}", responses=UNKNOWN)
 async def read_user(
-    user: AskedUser, memberships: TheMemberships, freshness: TheFreshness
+    user: AskedUser, memberships: TheMemberships, freshness: TheFreshness, mask: TheMask
 ) -> UserBody:
     """A user's traits, supporting measures and segments."""
     state, as_of = await memberships.user(user)
     known = _known(user, state)
+    traits, masked = mask.traits(orjson.loads(known.traits or "{}"))
     return UserBody(
         user_id=user,
         canonical_id=known.id,
         as_of=format_instant(as_of),
         stale=freshness.is_stale(as_of),
         updated_at=format_instant(known.updated_at),
-        traits=orjson.loads(known.traits or "{}"),
+        traits=traits,
+        masked=masked,
         measures={
             name: MeasureBody(value=measure.value, at=format_instant(measure.at))
             for name, measure in sorted(known.measures.items())
@@ -65,7 +68,11 @@ async def read_user(
 
 @router.get("/v1/users/{user_id}/profile", responses=UNKNOWN)
 async def read_user_profile(
-    user: AskedUser, memberships: TheMemberships, profiles: TheProfiles, freshness: TheFreshness
+    user: AskedUser,
+    memberships: TheMemberships,
+    profiles: TheProfiles,
+    freshness: TheFreshness,
+    mask: TheMask,
 ) -> ProfileBody:
     """Everything that is known of a user: traits and since when, all measures, ids, segments.
 
@@ -76,6 +83,7 @@ async def read_user_profile(
     found = await profiles.profile(known.id, as_of)
     if found is None:  # forgotten since, or not known to the tables
         raise _unknown(user)
+    traits, masked = mask.traits(found.traits)
     return ProfileBody(
         user_id=user,
         canonical_id=known.id,
@@ -85,8 +93,9 @@ async def read_user_profile(
         identities=list(found.identities),
         traits={
             name: TraitBody(value=trait.value, at=format_instant(trait.at))
-            for name, trait in found.traits.items()
+            for name, trait in traits.items()
         },
+        masked=masked,
         lists={name: format_instant(at) for name, at in found.lists.items()},
         measures=dict(sorted(found.measures.items())),
         computed=dict(found.computed),
