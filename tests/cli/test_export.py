@@ -6,6 +6,7 @@ import csv
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -59,7 +60,10 @@ def api(settings: Settings, port: int) -> Iterator[Store]:
 
 
 def test_a_segment_becomes_a_file(
-    api: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    api: Store,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = tmp_path / "vip.csv"
     assert main(["export", "vip", "--to", str(file)]) == 0
@@ -68,7 +72,16 @@ def test_a_segment_becomes_a_file(
     assert [row["user_id"] for row in read] == USERS
     assert read[0] == {"user_id": "u00000", "entered_at": "2026-01-12T10:00:00Z", "age": "30"}
     assert "vip as of " in capfd.readouterr().err
-    assert main(["export", "vip", "--format", "ndjson", "--trait", "mail"]) == 0
+    personal = ["export", "vip", "--format", "ndjson", "--trait", "mail"]
+    assert main(personal) == 1
+    assert "'mail' identifies a person" in capfd.readouterr().err
+    assert main(["keys", "add", "mailer", "--role", "operator"]) == 0
+    monkeypatch.setenv("HEADRACE_API_KEY", capfd.readouterr().out.strip())
+    settled = time.monotonic() + 10
+    while main(personal) != 0:  # a new key is known within seconds
+        assert time.monotonic() < settled, capfd.readouterr().err
+        capfd.readouterr()
+        time.sleep(0.2)
     lines = capfd.readouterr().out.splitlines()
     assert len(lines) == len(USERS)
     assert json.loads(lines[-1])["traits"] == {"mail": "@somebody"}

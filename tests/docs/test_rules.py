@@ -13,7 +13,7 @@ from headrace.rules.folder import load_rules
 from headrace.rules.model import Function, Operator
 from headrace.rules.printer import print_segment
 from headrace.rules.sql import print_sql, read_sql
-from headrace.rules.yaml import read_segment
+from headrace.rules.yaml import parse_catalog, read_segment
 from rule_folders import write_rules
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,8 @@ SHOWN = [
     for line in block.splitlines()
     if line.startswith("- ")
 ]
-SPECS = [block for block in BLOCKS if not block.startswith(("- ", "traits:"))]
+SPECS = [block for block in BLOCKS if not block.startswith(("- ", "traits:", "events:"))]
+EVENTS = [block for block in BLOCKS if block.startswith("events:")]
 TRAITS = [block for block in BLOCKS if block.startswith("traits:")]
 STATEMENTS = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
@@ -60,6 +61,12 @@ def test_traits_are_those_of_a_catalog(tmp_path: Path, traits: str) -> None:
     assert {*found.catalog.traits, *found.catalog.computed} == {
         line.partition(":")[0].strip() for line in traits.splitlines()[1:]
     }
+
+
+@pytest.mark.parametrize("events", EVENTS)
+def test_events_are_those_of_a_catalog(events: str) -> None:
+    catalog = parse_catalog(f"apiVersion: headrace/v1\nkind: Catalog\n{events}")
+    assert catalog.events["purchase"].publish
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
