@@ -18,6 +18,7 @@ from headrace.cache.model import (
     UserState,
 )
 from headrace.errors import OperatorError
+from headrace.jobs.letters import Replay
 from headrace.lake.letters import Reason, Rejected, Spot
 from headrace.lake.search import Wanted
 from headrace.lake.timeline import Part
@@ -26,12 +27,17 @@ from headrace.serving.access import Keyring
 from headrace.serving.ports import (
     Building,
     Candidates,
+    Changes,
     Definition,
     Definitions,
+    Kept,
+    Moved,
     Personal,
     Ports,
     Profile,
+    StreamMove,
     Terms,
+    WantedLetters,
 )
 from headrace.serving.streams import StreamHealth
 
@@ -187,6 +193,33 @@ async def nobody(wanted: Wanted, after: str) -> list[str]:
     return []
 
 
+@dataclass
+class FakeChanges:
+    """Notes what it was told to do; raises ``trouble`` while there is any."""
+
+    done: list[tuple[Any, ...]] = field(default_factory=list)
+    trouble: Exception | None = None
+
+    async def add_stream(self, text: str, *, by: str, reason: str, incompatible: bool) -> Kept:
+        self._note("add", text, by, reason, incompatible)
+        return Kept("orders", 2)
+
+    async def move_stream(
+        self, id: str, move: StreamMove, *, version: int | None, by: str, reason: str
+    ) -> Moved:
+        self._note(move, id, version, by, reason)
+        return Moved(id, "active", version or 1, ("a note",))
+
+    async def replay(self, wanted: WantedLetters, *, dry_run: bool) -> Replay:
+        self._note("replay", wanted, dry_run)
+        return Replay(sent=3, before=1, unfixable={"events.v1/0/1": "usr is not there"})
+
+    def _note(self, *done: Any) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.done.append(done)
+
+
 def faked(
     memberships: FakeMemberships | None = None,
     segments: FakeSegments | None = None,
@@ -195,6 +228,7 @@ def faked(
     profiles: FakeProfiles | None = None,
     letters: FakeLetters | None = None,
     candidates: Candidates = nobody,
+    changes: Changes | None = None,
 ) -> Ports:
     """Ports of an API; what is not given is there and empty."""
     return Ports(
@@ -205,4 +239,5 @@ def faked(
         profiles=profiles or FakeProfiles(),
         letters=letters or FakeLetters(),
         candidates=candidates,
+        changes=changes or FakeChanges(),
     )

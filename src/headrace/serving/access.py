@@ -47,6 +47,11 @@ NEEDED: Final[Mapping[str, Needed]] = {
     "list_reasons": "read",
     # Whole messages, as they came: nobody can tell what in them identifies a person.
     "list_dead_letters": "reveal",
+    "add_stream": "operate",
+    "activate_stream": "operate",
+    "pause_stream": "operate",
+    "retire_stream": "operate",
+    "replay_dead_letters": "operate",
 }
 """What the caller of each route must be allowed to do."""
 

@@ -21,6 +21,7 @@ from headrace.serving.masks import NO_MASK, Mask
 from headrace.serving.models.common import checked_user_id
 from headrace.serving.ports import (
     Candidates,
+    Changes,
     Letters,
     Memberships,
     Outputs,
@@ -109,6 +110,7 @@ TheOutputs = Annotated[Outputs, _given(lambda ports: ports.outputs)]
 TheStreams = Annotated[Streams, _given(lambda ports: ports.streams)]
 TheProfiles = Annotated[Profiles, _given(lambda ports: ports.profiles)]
 TheLetters = Annotated[Letters, _given(lambda ports: ports.letters)]
+TheChanges = Annotated[Changes, _given(lambda ports: ports.changes)]
 TheCandidates = Annotated[Candidates, _given(lambda ports: ports.candidates)]
 TheClock = Annotated[Clock, Depends(_clock)]
 TheFreshness = Annotated[Freshness, Depends(_freshness)]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from headrace.cache.model import LoaderStatus, NoPage, Page, Sizes, Users, UserState
 from headrace.clock import Instant
+from headrace.jobs.letters import Replay
 from headrace.lake.letters import Reason, Rejected, Spot
 from headrace.lake.search import Wanted
 from headrace.lake.timeline import Kind, Part, Place
 from headrace.rules.catalog import Field
 from headrace.serving.streams import StreamHealth
+from headrace.store.streams import StreamState
 
 
 class Memberships(Protocol):
@@ -165,6 +167,56 @@ class Letters(Protocol):
         """Those behind a spot, newest first, and whether each was sent again."""
 
 
+class Kept(NamedTuple):
+    """A version of a stream that is kept."""
+
+    stream: str
+    version: int
+
+
+StreamMove = Literal["activate", "pause", "retire"]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How a stream stands now; ``notes`` say what rules miss by it, and what is late."""
+
+    stream: str
+    state: StreamState
+    version: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedLetters:
+    """Which rejected messages are to be sent again, all if neither is given; ``fix`` is a text."""
+
+    places: frozenset[str] | None = None
+    reasons: frozenset[str] | None = None
+    fix: str | None = None
+
+    def asks_for(self, place: str, reason: str) -> bool:
+        """Is a message at ``place``, rejected for ``reason``, one of them?"""
+        return (self.places is None or place in self.places) and (
+            self.reasons is None or reason in self.reasons
+        )
+
+
+class Changes(Protocol):
+    """What operators change; raises Problem for what cannot be, or not now. ``by`` is who."""
+
+    async def add_stream(self, text: str, *, by: str, reason: str, incompatible: bool) -> Kept:
+        """Keep a version of the stream that a document spells."""
+
+    async def move_stream(
+        self, id: str, move: StreamMove, *, version: int | None, by: str, reason: str
+    ) -> Moved:
+        """Activate, pause or retire a stream."""
+
+    async def replay(self, wanted: WantedLetters, *, dry_run: bool) -> Replay:
+        """Send rejected messages again, each at most once."""
+
+
 Candidates: TypeAlias = Callable[[Wanted, str], Awaitable[list[str]]]
 """Users who may have traits, by values, behind an id: some at a time."""
 
@@ -180,3 +232,4 @@ class Ports:
     profiles: Profiles
     letters: Letters
     candidates: Candidates
+    changes: Changes

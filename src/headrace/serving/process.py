@@ -20,6 +20,7 @@ from headrace.lake.tables import Tables
 from headrace.metrics import Metrics
 from headrace.serving.access import Keyring
 from headrace.serving.app import create_app
+from headrace.serving.changes import StoredChanges
 from headrace.serving.definitions import StoredSegments
 from headrace.serving.letters import StoredLetters
 from headrace.serving.outputs import StoredOutputs
@@ -88,6 +89,7 @@ def build_app(settings: Settings) -> FastAPI:
         ),
         letters=StoredLetters(tables, readers, store.replayed),
         candidates=candidates_of(tables, readers),
+        changes=StoredChanges(store, settings, asyncio.Lock()),
     )
     return create_app(
         ports,

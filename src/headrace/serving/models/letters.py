@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.serving.models.common import AS_OF, example
 
@@ -37,6 +37,52 @@ class DeadLetterBody(BaseModel):
     sent_again: bool
     text: str | None
     base64: str | None
+
+
+class ReplayRequest(BaseModel):
+    """Which rejected messages to send again, all if none are named, and how they are repaired."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "reasons": ["missing-user-id"],
+                    "fix": {
+                        "apiVersion": "headrace/v1",
+                        "kind": "Fix",
+                        "rename": {"usr": "user_id"},
+                    },
+                    "dry_run": True,
+                }
+            ]
+        },
+    )
+
+    places: Annotated[list[str], Field(max_length=1_000)] | None = None
+    reasons: Annotated[list[str], Field(max_length=100)] | None = None
+    fix: Annotated[
+        dict[str, Any] | None, Field(description="A document of kind Fix: docs/dead-letters.md.")
+    ] = None
+    dry_run: Annotated[bool, Field(description="Count, and send nothing.")] = False
+
+
+class Replayed(BaseModel):
+    """How many were sent again, or would be; ``unfixable`` says of the first ones why not."""
+
+    model_config = example(
+        dry_run=True,
+        sent=12,
+        sent_before=0,
+        not_repaired=1,
+        unfixable={"events.v1/2/1041": "usr is not there"},
+    )
+
+    dry_run: bool
+    sent: int
+    sent_before: int
+    not_repaired: int
+    unfixable: dict[str, str]
 
 
 class DeadLetters(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -49,6 +49,28 @@ class StreamList(BaseModel):
 
     as_of: str
     streams: list[StreamBody]
+
+
+class StreamKept(BaseModel):
+    """The version under which a stream's document is kept."""
+
+    model_config = example(id="shop_orders", version=2)
+
+    id: str
+    version: int
+
+
+class StreamMoved(BaseModel):
+    """How a stream stands now."""
+
+    model_config = example(id="shop_orders", state="active", version=2, notes=[])
+
+    id: str
+    state: Literal["draft", "active", "paused", "retired"]
+    version: int
+    notes: Annotated[
+        list[str], Field(description="What rules miss by it, and what will be seen later.")
+    ]
 
 
 class StreamDetail(StreamBody):

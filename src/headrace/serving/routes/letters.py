@@ -1,25 +1,31 @@
-"""/v1/dead-letters: messages that state no event. ``headrace dlq`` repairs and sends them again."""
+"""/v1/dead-letters: messages that state no event, and how they are sent again."""
 
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any
+from itertools import islice
+from typing import Annotated, Any, Final
 
+import orjson
 from fastapi import APIRouter, Depends, Query
 
 from headrace.clock import format_instant
 from headrace.lake.letters import Rejected, Spot
 from headrace.serving.access import Guarded
-from headrace.serving.asking import TheLetters
+from headrace.serving.asking import TheChanges, TheLetters
 from headrace.serving.cursors import opened, sealed
 from headrace.serving.models.letters import (
     DeadLetterBody,
     DeadLetterReasons,
     DeadLetters,
     ReasonBody,
+    Replayed,
+    ReplayRequest,
 )
+from headrace.serving.ports import WantedLetters
 
 router = APIRouter(route_class=Guarded, tags=["dead letters"])
+SHOWN_UNFIXABLE: Final = 100
 Days = Annotated[int, Query(ge=1, le=400, description="Rejected within the last so many days.")]
 
 
@@ -69,6 +75,25 @@ async def list_dead_letters(
     return DeadLetters(
         messages=[_body(one, was_sent) for one, was_sent in page],
         next_cursor=sealed(page[-1][0].spot) if len(found) > limit else None,
+    )
+
+
+@router.post("/v1/dead-letters:replay")
+async def replay_dead_letters(asked: ReplayRequest, changes: TheChanges) -> Replayed:
+    """Send rejected messages again, repaired or as they were, each at most once. What is rejected
+    once more is a new letter."""
+    wanted = WantedLetters(
+        places=None if asked.places is None else frozenset(asked.places),
+        reasons=None if asked.reasons is None else frozenset(asked.reasons),
+        fix=None if asked.fix is None else orjson.dumps(asked.fix).decode(),
+    )
+    done = await changes.replay(wanted, dry_run=asked.dry_run)
+    return Replayed(
+        dry_run=asked.dry_run,
+        sent=done.sent,
+        sent_before=done.before,
+        not_repaired=len(done.unfixable),
+        unfixable=dict(islice(done.unfixable.items(), SHOWN_UNFIXABLE)),
     )
 
 
