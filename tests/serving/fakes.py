@@ -210,8 +210,8 @@ class FakeChanges:
         self._note(move, id, version, by, reason)
         return Moved(id, "active", version or 1, ("a note",))
 
-    async def replay(self, wanted: WantedLetters, *, dry_run: bool) -> Replay:
-        self._note("replay", wanted, dry_run)
+    async def replay(self, wanted: WantedLetters, *, by: str, dry_run: bool) -> Replay:
+        self._note("replay", wanted, by, dry_run)
         return Replay(sent=3, before=1, unfixable={"events.v1/0/1": "usr is not there"})
 
     def _note(self, *done: Any) -> None:

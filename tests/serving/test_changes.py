@@ -57,7 +57,7 @@ def test_what_is_asked_is_passed_on_with_who_asks(keyring: Keyring) -> None:
         ("activate", "orders", 2, "key op", "why"),
         ("pause", "orders", None, "key op", ""),
         ("retire", "orders", None, "key op", ""),
-        ("replay", wanted, True),
+        ("replay", wanted, "key op", True),
     ]
     changes.trouble = unavailable("not-carried-out", "away")
     answer = client.post("/v1/streams/orders:pause")
@@ -143,6 +143,10 @@ def test_rejected_messages_are_sent_again_once(client: TestClient, settings: Set
         (record,) = consumer.poll(10, 5.0)
     told = json.loads(record.value or b"")
     assert told == {"user_id": "ann", "type": "login", "event_id": f"letter:{events}/0/0"}
+    store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
+    newest, *_ = store.progress("replay", kind="replay", limit=5)
+    assert (newest.state, newest.details["by"], newest.details["before"]) == ("done", "key op", 0)
+    store.close()
     broken = client.post("/v1/dead-letters:replay", json={"fix": {"kind": "Fix"}})
     assert broken.status_code == 422 and broken.json()["code"] == "invalid-document"
 

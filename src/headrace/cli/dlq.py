@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from headrace.cli.invocation import Invocation, Output, invoked
-from headrace.cli.published import Format, opened_store, problems_told
+from headrace.cli.published import Format, logged_in, opened_store, problems_told
 from headrace.clock import format_instant
 from headrace.errors import OperatorError, Problem, RuleError
 from headrace.jobs.letters import Letter, Replay, dead_letters, portions, replay
@@ -120,7 +120,7 @@ def replay_letters(
         if places:
             letters = list(letters)
             _all_found(letters, places)
-        done = replay(run.settings, store, letters, fix=found, dry_run=dry_run)
+        done = replay(run.settings, store, letters, fix=found, by=logged_in(), dry_run=dry_run)
     _print(run, done, output, dry_run)
     if done.unfixable:
         raise typer.Exit(1)

@@ -163,6 +163,8 @@ def _broken_off(heard: Heard) -> Iterator[Part]:
 
 
 def _progress(row: Progress) -> str:
+    if row.kind == "list":
+        return f"the list {row.details.get('list')}, since {row.started_at:%Y-%m-%d %H:%M:%S}"
     if row.kind != "backfill":
         return f"since {row.started_at:%Y-%m-%d %H:%M:%S}"
     segments = ", ".join(sorted(row.details.get("segments", {})))

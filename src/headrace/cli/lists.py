@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -13,9 +13,10 @@ from rich.progress import Progress
 
 from headrace.cli.event_files import STDIN, opened
 from headrace.cli.invocation import Invocation, Output, invoked
-from headrace.cli.published import Format
+from headrace.cli.published import Format, logged_in
 from headrace.clock import system_clock
 from headrace.errors import OperatorError
+from headrace.jobs.by_hand import noted
 from headrace.jobs.lists import Row, Sent, csv_rows, json_rows, send
 from headrace.kafka.confluent import ConfluentProducer
 from headrace.lake.lists import joined_ids, on_list
@@ -98,7 +99,7 @@ def replace(
     joined = joined_ids(tables)
     stay = {joined.get(user, user) for _, user, _ in rows if user is not None}
     leave = sorted(on_list(tables, name) - stay)
-    with _sending(run, name, dry_run=dry_run) as put:
+    with _sending(run, name, file, dry_run=dry_run) as put:
         put(((0, user, "") for user in leave), on=False)
         done = put(rows, on=True)
     if output is Output.JSON:
@@ -139,7 +140,7 @@ def _change(
     dry_run: bool,
 ) -> None:
     _require_name(name)
-    with _watched(run, file) as lines, _sending(run, name, dry_run=dry_run) as put:
+    with _watched(run, file) as lines, _sending(run, name, file, dry_run=dry_run) as put:
         done = put(_rows(file, lines, column), on=on)
     _print(run, name, done, output, on=on, dry_run=dry_run)
     if done.bad:
@@ -152,15 +153,28 @@ class _Put(Protocol):
 
 
 @contextmanager
-def _sending(run: Invocation, name: str, *, dry_run: bool) -> Iterator[_Put]:
-    """Changes of the list ``name``, all of one instant; none is sent in a dry run."""
+def _sending(run: Invocation, name: str, file: str, *, dry_run: bool) -> Iterator[_Put]:
+    """Changes of the list ``name``, all of one instant; in a dry run none is sent, or noted."""
     settings, now = run.settings, system_clock()
     topic = in_namespace(settings.namespace, EVENTS)
-    with ExitStack() as stack:
-        producer = None
-        if not dry_run:
-            producer = stack.enter_context(ConfluentProducer(settings.kafka_bootstrap))
-        yield partial(send, producer, topic, name, at=now)
+    if dry_run:
+        yield partial(send, None, topic, name, at=now)
+        return
+    told: dict[str, int] = {"bad": 0}
+    about = {"list": name, "file": Path(file).name, "by": logged_in()}
+    with (
+        noted(settings, "list", about) as note,
+        ConfluentProducer(settings.kafka_bootstrap) as producer,
+    ):
+
+        def put(rows: Iterable[Row], *, on: bool) -> Sent:
+            done = send(producer, topic, name, rows, on=on, at=now)
+            told["on" if on else "off"] = done.users
+            told["bad"] += sum(map(len, done.bad.values()))
+            note(told)
+            return done
+
+        yield put
 
 
 @contextmanager

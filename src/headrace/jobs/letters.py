@@ -16,6 +16,7 @@ import orjson
 
 from headrace.clock import Instant
 from headrace.errors import OperatorError
+from headrace.jobs.by_hand import noted
 from headrace.kafka.confluent import ConfluentConsumer, ConfluentProducer
 from headrace.messages.codec import BadMessage
 from headrace.messages.headers import DeadLetter, decode_dead_letter
@@ -90,28 +91,45 @@ def replay(
     letters: Iterable[Letter],
     *,
     fix: Fix | None,
+    by: str = "",
     dry_run: bool = False,
 ) -> Replay:
-    """Send ``letters`` again, by ``fix`` where it is given.
+    """Send ``letters`` again, by ``fix`` where it is given, in the name of ``by``.
 
     What has been sent again before is not; nor is anything in a ``dry_run``.
     """
     done = Replay()
-    with ConfluentProducer(settings.kafka_bootstrap) as producer:
+    if dry_run:
         for some in portions(letters):
-            known = store.replayed([letter.dead.place for letter in some])
-            fresh = [one for one in some if one.dead.place not in known]
-            ready = _repaired(fresh, fix, done, in_namespace(settings.namespace, EVENTS))
-            done.before += len(known)
-            done.sent += len(ready)
-            if dry_run:
-                continue
+            _again(settings, store, some, fix, done)
+        return done
+    about = {"by": by, "sent": 0, "before": 0, "unfixable": 0}
+    with (
+        noted(settings, "replay", about) as note,
+        ConfluentProducer(settings.kafka_bootstrap) as producer,
+    ):
+        for some in portions(letters):
+            ready = _again(settings, store, some, fix, done)
             for letter, value in ready:
                 producer.send(letter.dead.topic, value=value, key=_key(value))
             producer.flush()
             # After the broker has them: who dies in between sends them twice, never not at all.
             store.note_replayed([letter.dead.place for letter, _ in ready])
+            told = {"sent": done.sent, "before": done.before, "unfixable": len(done.unfixable)}
+            note(told)
     return done
+
+
+def _again(
+    settings: Settings, store: Store, some: Sequence[Letter], fix: Fix | None, done: Replay
+) -> list[tuple[Letter, bytes]]:
+    """Those of ``some`` that have not been sent again and can be, each with its new value."""
+    known = store.replayed([letter.dead.place for letter in some])
+    fresh = [one for one in some if one.dead.place not in known]
+    ready = _repaired(fresh, fix, done, in_namespace(settings.namespace, EVENTS))
+    done.before += len(known)
+    done.sent += len(ready)
+    return ready
 
 
 def _repaired(

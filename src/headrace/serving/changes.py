@@ -79,7 +79,7 @@ class StoredChanges:
 
         return await self._carried_out(moved)
 
-    async def replay(self, wanted: WantedLetters, *, dry_run: bool) -> Replay:
+    async def replay(self, wanted: WantedLetters, *, by: str, dry_run: bool) -> Replay:
         """Send rejected messages again, each at most once."""
 
         def replayed() -> Replay:
@@ -91,7 +91,7 @@ class StoredChanges:
                 )
 
             letters = dead_letters(self.settings, chosen)
-            return replay(self.settings, self.store, letters, fix=fix, dry_run=dry_run)
+            return replay(self.settings, self.store, letters, fix=fix, by=by, dry_run=dry_run)
 
         return await self._carried_out(replayed)
 

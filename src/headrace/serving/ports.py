@@ -213,7 +213,7 @@ class Changes(Protocol):
     ) -> Moved:
         """Activate, pause or retire a stream."""
 
-    async def replay(self, wanted: WantedLetters, *, dry_run: bool) -> Replay:
+    async def replay(self, wanted: WantedLetters, *, by: str, dry_run: bool) -> Replay:
         """Send rejected messages again, each at most once."""
 
 

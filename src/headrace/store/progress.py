@@ -22,7 +22,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from headrace.store.tables import progress
 
 # "reserve": a launch that waits to go on in the place of another.
-Kind = Literal["launch", "reserve", "backfill", "recompute", "upkeep", "quality", "export"]
+Kind = Literal[
+    "launch", "reserve", "backfill", "recompute", "upkeep", "quality", "export", "list", "replay"
+]
 # "lost": nobody saw it end. "failing": the last of several quick failures.
 State = Literal["starting", "running", "done", "stopped", "failed", "failing", "lost"]
 ALIVE: tuple[State, ...] = ("starting", "running")

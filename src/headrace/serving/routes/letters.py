@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query
 from headrace.clock import format_instant
 from headrace.lake.letters import Rejected, Spot
 from headrace.serving.access import Guarded
-from headrace.serving.asking import TheChanges, TheLetters
+from headrace.serving.asking import TheCaller, TheChanges, TheLetters
 from headrace.serving.cursors import opened, sealed
 from headrace.serving.models.letters import (
     DeadLetterBody,
@@ -79,7 +79,9 @@ async def list_dead_letters(
 
 
 @router.post("/v1/dead-letters:replay")
-async def replay_dead_letters(asked: ReplayRequest, changes: TheChanges) -> Replayed:
+async def replay_dead_letters(
+    asked: ReplayRequest, caller: TheCaller, changes: TheChanges
+) -> Replayed:
     """Send rejected messages again, repaired or as they were, each at most once. What is rejected
     once more is a new letter."""
     wanted = WantedLetters(
@@ -87,7 +89,7 @@ async def replay_dead_letters(asked: ReplayRequest, changes: TheChanges) -> Repl
         reasons=None if asked.reasons is None else frozenset(asked.reasons),
         fix=None if asked.fix is None else orjson.dumps(asked.fix).decode(),
     )
-    done = await changes.replay(wanted, dry_run=asked.dry_run)
+    done = await changes.replay(wanted, by=caller.name, dry_run=asked.dry_run)
     return Replayed(
         dry_run=asked.dry_run,
         sent=done.sent,
