@@ -24,6 +24,8 @@ CounterName: TypeAlias = Literal[
     "headrace_events_total",
     # Accepted events that had been accepted before, and count once.
     "headrace_duplicates_total",
+    # Event ids let go for a user's newer 1,024 within the horizon: repeats of them would count.
+    "headrace_ids_lost_total",
     # Accepted events sent on to events.accepted.v1.
     "headrace_published_events_total",
     # Users told anew because a recompute found their state wrong.

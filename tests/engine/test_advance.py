@@ -355,6 +355,14 @@ def test_of_a_batch_with_very_many_events_of_a_user_the_newest_are_known_again()
     for stood in (state, rows):
         (row,) = advance(stood, again, plan=plan, now=NOW + 1, n=2).to_pylist()
         assert (row["duplicates"], row["folded"]) == (MOST_IDS, 1)
+    assert row_of(state)["ids_lost"] == MOST_IDS and row_of(rows)["ids_lost"] == 0
+    more = advance(rows, again, plan=plan, now=NOW + 1, n=2)
+    whole = merge(rows, more, now=NOW + 1, horizon_ms=plan.job.horizon_ms)
+    assert (row_of(more)["ids_lost"], row_of(whole)["ids_lost"]) == (0, 1)
+    many = facts(*({"user": "ann", "type": "login", "id": f"n{i}"} for i in range(MOST_IDS + 5)))
+    late = advance(rows, many, plan=plan, now=NOW + 1, n=2)
+    whole = merge(rows, late, now=NOW + 1, horizon_ms=plan.job.horizon_ms)
+    assert (row_of(late)["ids_lost"], row_of(whole)["ids_lost"]) == (5, MOST_IDS + 5)
 
 
 def test_sums_beyond_64_bits_are_exact() -> None:

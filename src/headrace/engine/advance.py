@@ -165,6 +165,7 @@ class _Batch:
             emitted[members.unlike(stood.members)] = True
             told = zip(stays.texts(), stood.stays, strict=True)
             emitted[[place for place, (new, old) in enumerate(told) if new != old]] = True
+        ids_kept, ids_of_each, ids_lost = self._accepted(keys, has_id & ~repeated)
         columns = {
             "user_id": users.names,
             "n": np.full(count, self.n),
@@ -175,7 +176,8 @@ class _Batch:
             "logs": logs.texts(count, now),
             "stays": stays.texts(),
             "members": binary_column(members.words, np.bincount(members.owners, minlength=count)),
-            "ids": binary_column(*self._accepted(keys, has_id & ~repeated)),
+            "ids": binary_column(ids_kept, ids_of_each),
+            "ids_lost": ids_lost,
             "pending": waiting.texts(count),
             "next_due": pa.array(due, pa.int64(), mask=due == NEVER),
             "first_seen": pa.array(first_seen, pa.int64(), mask=~seen),
@@ -267,12 +269,14 @@ class _Batch:
         texts = self.state["logs"].take(pa.array(rows))
         return [log for _, log in stored_logs(self.code, owners, texts)]
 
-    def _accepted(self, keys: Words, fresh: Bools) -> tuple[Records, Ints]:
-        """The ids of this batch and of states that join, by user, and how many each has."""
+    def _accepted(self, keys: Words, fresh: Bools) -> tuple[Records, Ints, Ints]:
+        """The ids of this batch and of states that join, by user; how many each has, and lost."""
         at = ints(self.events["at"], self.now)
         fresh = fresh & (at >= self.now - self.code.plan.job.horizon_ms)
         rows = newest_ids(self.events, np.flatnonzero(fresh), self.users.owner_of_event)
         owners = self.users.owner_of_event[rows]
+        arrived = np.bincount(self.users.owner_of_event[fresh], minlength=len(self.users))
+        lost = arrived - np.bincount(owners, minlength=len(self.users))
         ids = np.empty(len(rows), ID)
         ids["hash"] = keys[rows]
         ids["at"] = at[rows] // 1_000
@@ -282,6 +286,7 @@ class _Batch:
             ids = np.concatenate([ids, others])
             owners = np.concatenate([owners, np.repeat(self.users.owner_of_state[joined], sizes)])
             oldest = (self.now - self.code.plan.job.horizon_ms) // 1_000
-            return live_ids(ids, owners, len(self.users), oldest)
+            kept, counts, more = live_ids(ids, owners, len(self.users), oldest)
+            return kept, counts, lost + more
         order = np.lexsort((ids["hash"], owners))
-        return ids[order], np.bincount(owners, minlength=len(self.users))
+        return ids[order], np.bincount(owners, minlength=len(self.users)), lost

@@ -10,15 +10,15 @@ from headrace.engine.group import ints, state_rows, users_of
 from headrace.engine.repeats import live_ids
 from headrace.engine.state import GONE, ID, STAGED, STATE_SCHEMA, binary_column, packed
 
-OF_ITS_BATCH = ("changes", "duplicates", "folded", "repeated")
+OF_ITS_BATCH = ("changes", "duplicates", "folded", "repeated", "ids_lost")
 """Columns that speak of the batch that wrote them, not of the user."""
 
 
 def compact(rows: pa.Table, *, now: int, horizon_ms: int, gone_until: int = -1) -> pa.Table:
     """The row with the greatest n of each user; live ids merged; counts and changes cleared.
 
-    Of the ids within the horizon the newest 1,024 stay. Staged rows pass unchanged. Of users who
-    were gone after a batch up to ``gone_until`` nothing stays.
+    Of the ids within the horizon the newest 1,024 stay; ``ids_lost`` counts the others. Staged rows
+    pass unchanged. Of users who were gone after a batch up to ``gone_until`` nothing stays.
     """
     rows = state_rows(rows)
     staged = np.flatnonzero(ints(rows["layout"], STAGED) == STAGED)
@@ -26,7 +26,7 @@ def compact(rows: pa.Table, *, now: int, horizon_ms: int, gone_until: int = -1) 
     kept = rows.take(pa.array(users.row))
     ids, sizes = packed(rows["ids"], ID)
     owners = np.repeat(users.owner_of_state, sizes)
-    merged, counts = live_ids(ids, owners, len(users), (now - horizon_ms) // 1_000)
+    merged, counts, lost = live_ids(ids, owners, len(users), (now - horizon_ms) // 1_000)
     size = len(kept)
     replaced = {
         "ids": binary_column(merged, counts),
@@ -34,6 +34,7 @@ def compact(rows: pa.Table, *, now: int, horizon_ms: int, gone_until: int = -1) 
         "duplicates": pa.array(np.zeros(size), pa.int32()),
         "folded": pa.array(np.zeros(size), pa.int32()),
         "repeated": pa.nulls(size, pa.string()),
+        "ids_lost": pa.array(lost, pa.int32()),
     }
     columns = [replaced.get(name, kept[name]) for name in STATE_SCHEMA.names]
     result = pa.table(columns, names=STATE_SCHEMA.names).cast(STATE_SCHEMA)
@@ -53,7 +54,9 @@ def merge(stood: pa.Table, new: pa.Table, *, now: int, horizon_ms: int) -> pa.Ta
     )
     rows = rows.filter(pc.not_equal(rows["layout"], STAGED))
     told = pc.index_in(rows["user_id"], value_set=new["user_id"].combine_chunks())
+    lost = rows["ids_lost"]
     for name in OF_ITS_BATCH:
         place = rows.schema.get_field_index(name)
         rows = rows.set_column(place, rows.schema.field(name), new[name].take(told))
-    return rows
+    both = pc.add(lost, rows["ids_lost"].fill_null(0))
+    return rows.set_column(place, rows.schema.field("ids_lost"), both)

@@ -110,8 +110,11 @@ def newest_ids(events: pa.Table, rows: Ints, owners: Ints) -> Ints:
     return chosen
 
 
-def live_ids(ids: Records, owners: Ints, users: int, oldest: int) -> tuple[Records, Ints]:
-    """Each user's distinct ids not before ``oldest`` (seconds), by hash; the newest ones."""
+def live_ids(ids: Records, owners: Ints, users: int, oldest: int) -> tuple[Records, Ints, Ints]:
+    """Each user's distinct ids not before ``oldest`` (seconds), by hash; the newest ones.
+
+    With them the number of each user's, and of those that were let go for newer ones.
+    """
     rows = np.flatnonzero((ids["at"] >= max(oldest, 0)) & (owners >= 0))
     # Newest first within a hash, so that of one id accepted twice the later remains.
     rows = rows[np.lexsort((-ids["at"][rows].astype(np.int64), ids["hash"][rows], owners[rows]))]
@@ -120,10 +123,11 @@ def live_ids(ids: Records, owners: Ints, users: int, oldest: int) -> tuple[Recor
     first[1:] = (hashes[1:] != hashes[:-1]) | (of[1:] != of[:-1])
     rows = rows[first]
     counts = np.bincount(owners[rows], minlength=users)
-    if len(counts) and counts.max() > MOST_IDS:
+    lost = np.maximum(counts - MOST_IDS, 0)
+    if lost.any():
         newest = np.lexsort((ids["hash"][rows], -ids["at"][rows].astype(np.int64), owners[rows]))
         starts = np.repeat(np.cumsum(counts) - counts, counts)
         chosen = newest[np.arange(len(rows)) - starts < MOST_IDS]
         rows = rows[np.sort(chosen)]
         counts = np.bincount(owners[rows], minlength=users)
-    return ids[rows], counts
+    return ids[rows], counts, lost

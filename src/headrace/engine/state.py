@@ -85,6 +85,7 @@ STATE_SCHEMA = pa.schema(
         ("duplicates", pa.int32()),
         ("folded", pa.int32()),
         ("repeated", pa.string()),
+        ("ids_lost", pa.int32()),
     ]
 )
 

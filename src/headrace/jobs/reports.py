@@ -97,6 +97,7 @@ class Reporter:
         self.metrics.count("headrace_events_total", counts.quarantined, verdict="rejected")
         self.metrics.count("headrace_duplicates_total", counts.duplicates)
         self.metrics.count("headrace_changed_users_total", counts.messages)
+        self.metrics.count("headrace_ids_lost_total", counts.ids_lost)
         self.metrics.count("headrace_published_events_total", counts.published)
         self.metrics.count("headrace_corrected_users_total", done.corrected)
         self.metrics.set("headrace_batch_timestamp_seconds", done.header.now / SECOND)

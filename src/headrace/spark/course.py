@@ -75,6 +75,8 @@ class Course:
     appended: int = 0
     appends: int = 0
     bucket: int = 0
+    # Event ids that compaction let go for newer ones, not yet reported.
+    ids_lost: int = 0
     backfill: Backfill | None = None
     # Of the physical removal of forgotten users.
     rounds: Rounds = field(default_factory=Rounds)

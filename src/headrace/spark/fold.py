@@ -28,7 +28,7 @@ EVENT_COLUMNS = [
 STATE = (
     "user_id string, n bigint, at bigint, layout int, traits string, tiles binary, logs string,"
     " stays string, members binary, ids binary, pending string, next_due bigint, first_seen bigint,"
-    " changes string, duplicates int, folded int, repeated string"
+    " changes string, duplicates int, folded int, repeated string, ids_lost int"
 )
 STATE_COLUMNS = [field.split()[0] for field in STATE.split(",")]
 # What the kernel reads of a state row.

@@ -105,7 +105,8 @@ def run_batch(rows: DataFrame, batch_id: int, course: Course, around: Surroundin
         course.rounds.after_batch(spark, lake, header, plan.job, around.tombstone_key)
     if course.rounds.under_way is None:  # removal rewrites the same files
         course.rewrites.after_batch(spark, lake, plan.job, header.now)
-    course.newest, course.replay, course.ends = header, None, planned.ends
+    counts = replace(counts, ids_lost=counts.ids_lost + course.ids_lost)
+    course.newest, course.replay, course.ends, course.ids_lost = header, None, planned.ends, 0
     _remember_due(course, counts, header, around, spark)
     clock.lap("upkeep")
     pending = header.preparing.plan if header.preparing else None
@@ -437,7 +438,7 @@ def _keep_up(
         # One bucket at a time: a full round leaves at most half as many superseded rows as users.
         if course.appends:
             course.bucket = (course.bucket + 1) % buckets
-            compact_bucket(
+            course.ids_lost += compact_bucket(
                 spark,
                 lake,
                 bucket=course.bucket,

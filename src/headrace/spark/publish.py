@@ -71,6 +71,7 @@ class Counts:
     users: int = 0
     messages: int = 0
     published: int = 0
+    ids_lost: int = 0
     next_due: int | None = None
 
 
@@ -82,6 +83,7 @@ def count_batch(spark: SparkSession, lake: Lake, parsed: Commit | None, folded: 
             F.count("folded").alias("users"),
             F.count("changes").alias("messages"),
             F.coalesce(F.sum("duplicates"), F.lit(0)).alias("duplicates"),
+            F.coalesce(F.sum("ids_lost"), F.lit(0)).alias("ids_lost"),
             F.min("next_due").alias("next_due"),
         )
         .collect()[0]
@@ -93,6 +95,7 @@ def count_batch(spark: SparkSession, lake: Lake, parsed: Commit | None, folded: 
         quarantined=parsed.rows(verdict="rejected") if parsed else 0,
         users=row["users"],
         messages=row["messages"],
+        ids_lost=row["ids_lost"],
         next_due=row["next_due"],
     )
 

@@ -123,6 +123,7 @@ TABLES: Mapping[TableName, Table] = {
             ("changes", TEXT, "the membership message of this batch, if any"),
             ("duplicates", INT, "events of this batch that were repeats"),
             ("folded", INT, "facts of this batch that counted"),
+            ("ids_lost", INT, "event ids let go for newer ones: their repeats would count"),
             ("repeated", TEXT, "JSON: where repeats of published types lay; other times null"),
             ("bucket", INT, "hash partition of the user"),
         ),

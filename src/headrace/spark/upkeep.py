@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -33,11 +34,14 @@ def compact_bucket(
     now: int,
     horizon_ms: int,
     gone_until: int = -1,
-) -> None:
+) -> int:
     """Merge each user's rows of ``bucket`` into one: newest state, all live event ids.
 
-    Of users who were gone after a batch up to ``gone_until`` nothing stays.
+    Of users who were gone after a batch up to ``gone_until`` nothing stays. Gives how many ids
+    were let go for newer ones; a task that Spark runs twice counts them twice.
     """
+    session = plain_session(spark)
+    lost = session.sparkContext.accumulator(0)
 
     def compact_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         parts = list(batches)
@@ -47,9 +51,9 @@ def compact_bucket(
         rows = compact(
             pa.Table.from_batches(parts), now=now, horizon_ms=horizon_ms, gone_until=gone_until
         )
+        lost.add(pc.sum(rows["ids_lost"]).as_py() or 0)
         yield from rows.select(STATE_COLUMNS).to_batches()
 
-    session = plain_session(spark)
     # A hash of another seed than the bucket's: within a bucket that one leaves nothing to split by.
     half = F.pmod(F.hash("user_id"), F.lit(COMPACTION_TASKS)).cast("int")
     (
@@ -66,6 +70,7 @@ def compact_bucket(
         .option("dataChange", "false")
         .save(lake.path("profiles"))
     )
+    return int(lost.value)
 
 
 def merge_small_files(spark: SparkSession, lake: Lake, name: str) -> None:
