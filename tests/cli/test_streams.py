@@ -179,6 +179,11 @@ def test_what_a_source_sends_goes_to_one_stream(
     assert headrace("pause", "clicks")[0] == 0
     assert headrace("activate", "views")[0] == 0
     assert "[HR949]" in headrace("activate", "clicks")[2]
+    code, _, said = headrace("retire", "views")
+    assert code == 1 and "events of web still go to the stream 'views'" in said
+    views = tmp_path / "views.yaml"
+    views.write_text(views.read_text().replace("  sources: [web]\n", ""))
+    assert headrace("add", str(views), "--activate")[0] == headrace("retire", "views")[0] == 0
 
 
 def test_a_broken_document_is_told_with_its_place(headrace: Run, tmp_path: Path) -> None:

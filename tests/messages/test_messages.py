@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -185,7 +186,9 @@ def test_an_accepted_event_keeps_every_digit() -> None:
     raw = encode_accepted(event)
     assert b'"properties":{"amount":0.10000000000000000001}' in raw
     jsonschema.validate(orjson.loads(raw), SCHEMAS["acceptedEvent"])
-    assert event.identity == "anon/e1"
+    assert event.identity == "4:anon/e1"
+    ends = [("a/b", "c"), ("a", "b/c"), ("a", "/b/c")]
+    assert len({replace(event, sent_id=u, event_id=e).identity for u, e in ends}) == 3
 
 
 def test_topics() -> None:

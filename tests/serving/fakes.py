@@ -43,7 +43,11 @@ from headrace.serving.streams import StreamHealth
 
 AS_OF = 1_768_212_000_250  # 2026-01-12T10:00:00.250Z
 EVERYBODY = Keyring(anonymous="admin")
-PERSONAL = Personal(frozenset(("mail",)), {"purchase": frozenset(("phone",))})
+PERSONAL = Personal(
+    frozenset(("mail",)),
+    {"purchase": frozenset(("phone",))},
+    frozenset(("count(purchase) within 7d", "orders")),
+)
 
 
 @dataclass

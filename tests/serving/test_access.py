@@ -36,6 +36,15 @@ BOUGHT = _event("purchase", '{"phone":"5","sku":"x"}')
 SAID = _event("traits", '{"mail":"a"}')
 
 
+ENTERED = Entry(
+    "transition",
+    {
+        "id": "t", "effective_at": AS_OF, "at": AS_OF, "segment": "big", "version": 1,
+        "change": "enter", "reason": "event", "measures": '{"last(purchase.phone)":"5"}',
+    },
+)  # fmt: skip
+
+
 def key(name: str, role: Role, **more: Any) -> ApiKey:
     text = f"hrk_{name}"
     return ApiKey(name=name, key_hash=hashed(text), key_hint=text[:8], role=role, **more)
@@ -69,11 +78,13 @@ class Api:
         self.profiles = FakeProfiles(
             {
                 "ann": Profile(
-                    traits=traits, lists={}, measures={}, computed={}, identities=("ann",),
+                    traits=traits, lists={}, identities=("ann",),
+                    measures={"count(purchase) within 7d": "1", "last(purchase.phone)": "5"},
+                    computed={"orders": "1", "last_phone": "5"},
                     measured_at=AS_OF, first_seen=AS_OF, updated_at=AS_OF,
                 )
             },
-            Part((BOUGHT, SAID), None),
+            Part((BOUGHT, SAID, ENTERED), None),
         )  # fmt: skip
         ports = faked(self.memberships, self.segments, profiles=self.profiles)
         self.app = create_app(ports, self.keyring, clock=lambda: AS_OF)
@@ -126,6 +137,7 @@ def test_a_route_is_refused_before_anything_of_the_request_is_looked_at() -> Non
     for path in ("/v1/users/%00", "/v1/segments/big/members?limit=0"):
         assert client.get(path).status_code == 401
     assert client.post("/v1/memberships:batch", content=b"{").status_code == 401
+    assert client.post("/v1/memberships:batch", content=b" " * (3 << 20)).status_code == 401
 
 
 @pytest.mark.parametrize("name", ["late", "gone", "unknown", "", "x" * 300])
@@ -196,13 +208,18 @@ def test_what_identifies_a_person_is_for_those_who_may_see_it(name: str, sees: b
     user = api.ask(name).json()
     assert (user["traits"].keys(), user["masked"]) == (shown, masked)
     profile = api.ask(name, "/v1/users/ann/profile").json()
-    assert (profile["traits"].keys(), profile["masked"]) == (shown, masked)
+    assert profile["traits"].keys() == shown
+    assert ("last(purchase.phone)" in profile["measures"]) is sees
+    assert ("last_phone" in profile["computed"]) is sees
+    assert profile["masked"] == ([] if sees else ["mail", "last(purchase.phone)", "last_phone"])
+    assert profile["measures"]["count(purchase) within 7d"] == profile["computed"]["orders"] == "1"
     (found,) = api.ask(name, "/v1/users?segment=big").json()["users"]
     assert (found["traits"].keys(), found["masked"]) == (shown, masked)
-    bought, said = api.ask(name, "/v1/users/ann/timeline").json()["entries"]
+    bought, said, entered = api.ask(name, "/v1/users/ann/timeline").json()["entries"]
     assert bought["properties"] == ({"phone": "5", "sku": "x"} if sees else {"sku": "x"})
     assert bought["masked"] == ([] if sees else ["phone"])
     assert said["properties"] == ({"mail": "a"} if sees else {})
+    assert entered["measures"] == ({"last(purchase.phone)": "5"} if sees else {})
     expected = 200 if sees else 403
     assert api.ask(name, "/v1/users?trait=mail:ann@example.org").status_code == expected
     export = "/v1/segments/big/export?trait=mail"
@@ -219,6 +236,7 @@ def test_while_nobody_can_say_what_identifies_a_person_nothing_is_shown() -> Non
     api = Api()
     api.segments.trouble = OperatorError("Postgres does not answer")
     user = api.ask("viewer").json()
-    assert user["traits"] == {} and user["masked"] == ["country", "mail"]
+    assert user["traits"] == user["measures"] == {}
+    assert user["masked"] == ["country", "mail", "count(purchase) within 7d"]
     assert [part["segment"] for part in user["segments"]] == ["big"]
     assert api.ask("admin").json()["traits"].keys() == {"country", "mail"}

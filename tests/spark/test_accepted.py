@@ -77,7 +77,7 @@ def test_what_counts_leaves_once_under_its_users_canonical_id(deployment: Deploy
     deployment.send([b"no event", {"type": "traits", "user_id": "ann", "ts": now(), "traits": {}}])
     deployment.run()
     assert sorted(published(deployment)) == [
-        ("ann/e1", "ann", "ann", 1), ("ann/e2", "ann", "ann", 2), ("bob/e1", "bob", "bob", 1),
+        ("3:ann/e1", "ann", "ann", 1), ("3:ann/e2", "ann", "ann", 2), ("3:bob/e1", "bob", "bob", 1),
     ]  # fmt: skip
     assert deployment.metrics.text().count(b"headrace_published_events_total 3.0") == 1
 
@@ -89,7 +89,9 @@ def test_what_counts_leaves_once_under_its_users_canonical_id(deployment: Deploy
     deployment.send([first, event("anon", 1), event("bob", 5, ts=past), event("bob", 6)])
     deployment.run()
     assert sorted(published(deployment))[2:] == [
-        ("anon/e1", "ann", "anon", 1), ("bob/e1", "bob", "bob", 1), ("bob/e6", "bob", "bob", 6),
+        ("3:bob/e1", "bob", "bob", 1),
+        ("3:bob/e6", "bob", "bob", 6),
+        ("4:anon/e1", "ann", "anon", 1),
     ]  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def test_mapped_and_enriched_it_leaves_again_after_a_death(
     deployment.run()
     again = Counter(published(deployment)) - before
     assert told.keys() <= again.keys()
-    assert again.keys() == {("cem/1", "cem", "cem", 21), ("cem/2", "cem", "cem", 21)}
+    assert again.keys() == {("3:cem/1", "cem", "cem", 21), ("3:cem/2", "cem", "cem", 21)}
     assert again.total() > len(again), "all of it is sent again"
     values = [orjson.loads(record.value or b"") for record in deployment.read(ACCEPTED)]
     facts = [value["properties"] for value in values if value["user_id"] == "cem"]

@@ -151,7 +151,10 @@ class _Play:
         moves = moves_of(self.settings)
         moves.start()
         stack.callback(moves.stop)
-        self.api = Api(f"http://{self.settings.api_host}:{self.settings.api_port}")
+        self.api = Api(
+            f"http://{self.settings.api_host}:{self.settings.api_port}",
+            self.settings.api_key.get_secret_value(),
+        )
         self.observer = Observer(
             self.settings, store, self.api, moves, self.journal, system_clock, began
         )

@@ -13,8 +13,8 @@ import typer
 from headrace.cli.invocation import Invocation, Output, invoked
 from headrace.cli.published import Format, logged_in, opened_store, problems_told
 from headrace.clock import format_instant
-from headrace.errors import OperatorError, Problem, RuleError
-from headrace.jobs.letters import Letter, Replay, dead_letters, portions, replay
+from headrace.errors import Problem, RuleError
+from headrace.jobs.letters import Letter, Replay, dead_letters, portions, replay, require_all
 from headrace.rules.fixes import Fix, parse_fix
 from headrace.rules.folder import read_file
 
@@ -76,7 +76,7 @@ def show(
     """The messages of these places as they came, and why each was rejected."""
     run = invoked(context)
     letters = list(dead_letters(run.settings, _at(places)))
-    _all_found(letters, places)
+    require_all(letters, places)
     with opened_store(run) as store:
         again = store.replayed(places)
     if output is Output.JSON:
@@ -119,7 +119,7 @@ def replay_letters(
         letters: Iterable[Letter] = dead_letters(run.settings, concerned)
         if places:
             letters = list(letters)
-            _all_found(letters, places)
+            require_all(letters, places)
         done = replay(run.settings, store, letters, fix=found, by=logged_in(), dry_run=dry_run)
     _print(run, done, output, dry_run)
     if done.unfixable:
@@ -142,15 +142,6 @@ def _of(reasons: Sequence[str] | None) -> Callable[[Letter], bool]:
 def _at(places: Sequence[str]) -> Callable[[Letter], bool]:
     wanted = frozenset(places)
     return lambda letter: letter.dead.place in wanted
-
-
-def _all_found(letters: Sequence[Letter], places: Sequence[str]) -> None:
-    missing = sorted({*places} - {letter.dead.place for letter in letters})
-    if missing:
-        raise OperatorError(
-            f"no rejected message at {', '.join(missing)}; `headrace dlq list` names the newest",
-            code="HR941",
-        )
 
 
 def _told(letter: Letter, is_sent: bool) -> dict[str, Any]:

@@ -88,7 +88,10 @@ def rotate(
         if fresh is None:
             raise _no_such_key(name, store.api_keys())
     _print_once(run, fresh, text, output)
-    run.err.print(f"the old one ends at {until:%Y-%m-%d %H:%M} UTC")
+    ends = min(until, fresh.expires_at or until)
+    run.err.print(f"the old one ends at {ends:%Y-%m-%d %H:%M} UTC")
+    if fresh.expires_at is not None:
+        run.err.print(f"this one, as the old one was to, at {fresh.expires_at:%Y-%m-%d %H:%M} UTC")
 
 
 def revoke(context: typer.Context, name: Name, author: Author = "") -> None:

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.clock import Instant, parse_instant
@@ -25,6 +25,7 @@ class Api:
     """The API at ``base``, such as ``http://127.0.0.1:8080``."""
 
     base: str
+    key: str = field(default="", repr=False)
 
     def segments(self) -> tuple[dict[str, int], Instant | None]:
         """Members by segment, and the instant that is true for; nothing while it is not ready."""
@@ -54,12 +55,16 @@ class Api:
             time.sleep(0.2)
         return list(_pairs(answer))
 
+    @property
+    def _shown(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.key}"} if self.key else {}
+
     def _ask(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """The answer as JSON; None while the API cannot answer yet (503)."""
         request = urllib.request.Request(
             self.base + path,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"content-type": "application/json"},
+            headers={"content-type": "application/json", **self._shown},
         )
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:

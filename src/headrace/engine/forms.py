@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import io
 import json
-from datetime import date, datetime, time
-from decimal import Decimal, DecimalException
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Context, Decimal, DecimalException
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -20,6 +21,11 @@ from headrace.engine.judge import MAX_BYTES
 from headrace.rules.streams.schemas import avro_schema, json_validator
 
 Value: TypeAlias = Any  # a JSON value whose numbers are int or Decimal
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+LONGEST_DECIMAL = 64  # bytes: 154 digits
+_EXACT = Context(prec=200)
 
 MAGIC = b"\0"  # of the frame that schema registries put around a datum, before the schema's id
 FRAME = 5
@@ -64,6 +70,19 @@ def read_avro(value: bytes | None, schema: str, schema_id: int | None) -> Value:
     return _plain(message)
 
 
+def _exact_decimal(data: Any, schema: Mapping[str, Any] | None, _: object) -> Decimal:
+    """All digits: fastavro itself rounds to those declared, and takes seconds for long ones."""
+    if len(data) > LONGEST_DECIMAL:
+        raise ValueError("a decimal of more digits than anybody's")
+    unscaled = int.from_bytes(data, "big", signed=True)
+    return Decimal(unscaled).scaleb(-(schema or {}).get("scale", 0), _EXACT)
+
+
+# How fastavro is told of other readings of its logical types; it has no other way.
+for _kind in ("bytes-decimal", "fixed-decimal"):
+    fastavro.read.LOGICAL_READERS[_kind] = _exact_decimal
+
+
 def _within_limits(value: bytes | None, *, absent: str) -> bytes:
     if value is None:
         raise Refusal(absent)
@@ -100,7 +119,7 @@ def _plain(value: Any) -> Value:
                 raise Refusal("out-of-range")
             return number
         case datetime() if value.tzinfo is not None:
-            return int(value.timestamp() * 1_000)
+            return (value - EPOCH) // MILLISECOND
         case datetime() | date() | time():
             return value.isoformat()
         case bytes():

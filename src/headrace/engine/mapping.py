@@ -58,8 +58,10 @@ class Mapper:
         event = message if self._is_ours else self._event(message)
         if self._stream.enrich and isinstance(event, dict):
             self._enrich(event)
-        if self._types and (type(event) is not dict or event.get("type") not in self._types):
-            raise Refusal("no-stream")
+        if self._types:
+            kind = event.get("type") if type(event) is dict else None
+            if type(kind) is not str or kind not in self._types:
+                raise Refusal("no-stream")
         if not self._is_ours and "event_id" not in event:
             event["event_id"] = f"{self._stream.id}:{partition}:{offset}"
         return _written(event)

@@ -7,9 +7,14 @@ which messages have been sent again.
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import islice
 
 import orjson
@@ -23,9 +28,12 @@ from headrace.messages.headers import DeadLetter, decode_dead_letter
 from headrace.messages.topics import DEAD, EVENTS, in_namespace
 from headrace.rules.fixes import Fix, Unfixable
 from headrace.settings import Settings
-from headrace.store import Store
+from headrace.store import Store, StoreDown
+from headrace.store.audit import Entry
 
 AT_ONCE = 1_000
+LEASE = "replay"
+HELD = timedelta(minutes=10)  # reading the topic for the next portion takes less
 PATIENCE_SECONDS = 15.0
 WITHOUT_ID = ("traits", "alias", "delete")  # said twice they say the same
 
@@ -105,10 +113,12 @@ def replay(
         return done
     about = {"by": by, "sent": 0, "before": 0, "unfixable": 0}
     with (
+        _alone(store) as holds_on,
         noted(settings, "replay", about) as note,
         ConfluentProducer(settings.kafka_bootstrap) as producer,
     ):
         for some in portions(letters):
+            holds_on()
             ready = _again(settings, store, some, fix, done)
             for letter, value in ready:
                 producer.send(letter.dead.topic, value=value, key=_key(value))
@@ -117,7 +127,44 @@ def replay(
             store.note_replayed([letter.dead.place for letter, _ in ready])
             told = {"sent": done.sent, "before": done.before, "unfixable": len(done.unfixable)}
             note(told)
+        entry = Entry(action="letters.replay", subject=DEAD, after={"sent": done.sent})
+        store.record(by, entry)
     return done
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[Callable[[], None]]:
+    """One replay at a time: two could both find that a message has not been sent again.
+
+    Whoever holds on says so before each portion. OperatorError where another is under way.
+    """
+    holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+    if store.take_lease(LEASE, holder, HELD) is None:
+        raise OperatorError(
+            f"another replay is under way, by {store.lease_holder(LEASE)}, or was cut off less than"
+            f" {HELD.seconds // 60} minutes ago",
+            code="HR967",
+        )
+
+    def holds_on() -> None:
+        if not store.renew_lease(LEASE, holder, HELD):
+            raise OperatorError("another replay has begun: this one ends", code="HR967")
+
+    try:
+        yield holds_on
+    finally:
+        with suppress(StoreDown):
+            store.release_lease(LEASE, holder)
+
+
+def require_all(letters: Sequence[Letter], places: Collection[str]) -> None:
+    """OperatorError for each of ``places`` at which there is no letter."""
+    missing = sorted({*places} - {letter.dead.place for letter in letters})
+    if missing:
+        raise OperatorError(
+            f"no rejected message at {', '.join(missing)}; `headrace dlq list` names the newest",
+            code="HR941",
+        )
 
 
 def _again(

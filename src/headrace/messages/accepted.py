@@ -28,7 +28,7 @@ class AcceptedEvent:
     @property
     def identity(self) -> str:
         """The same each time this event is sent, and that of no other: ids are a user's own."""
-        return f"{self.sent_id}/{self.event_id}"
+        return f"{len(self.sent_id)}:{self.sent_id}/{self.event_id}"
 
 
 def encode_accepted(event: AcceptedEvent) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from headrace.plan.lines import PRESENT
 from headrace.plan.model import MeasureTest, Plan, Program, Tree
+from headrace.rules import model as conditions
+from headrace.rules.model import Compare, Property
 
 Users = Mapping[int, tuple[str, ...]]
 """Place of a part -> the segments that use it, sorted."""
@@ -63,6 +65,34 @@ def held_segments(plan: Plan) -> tuple[str, ...]:
     """Segments that rest on a stay: when batches ran decides on their members, not facts alone."""
     held = {stay.measure for stay in plan.stays}
     return tuple(name for name, of in sorted(Usage.of(plan).parts.items()) if of.measures & held)
+
+
+def harmless_measures(
+    plan: Plan, personal: Mapping[str, Collection[str]]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of measures, and of computed traits, that rest on no property of ``personal``, which
+    names properties by event type."""
+    telling = {
+        place
+        for place, base in enumerate(plan.bases)
+        if base.field in personal.get(base.event, ())
+        or not _properties(plan, base.filter).isdisjoint(personal.get(base.event, ()))
+    }
+    harmless = [
+        telling.isdisjoint(base for slot in measure.slots for base in plan.slots[slot].bases)
+        for measure in plan.measures
+    ]
+    return (
+        frozenset(one.name for one, so in zip(plan.measures, harmless, strict=True) if so),
+        frozenset(name for name, place in plan.computed if harmless[place]),
+    )
+
+
+def _properties(plan: Plan, number: int | None) -> frozenset[str]:
+    """What a filter of the plan looks at."""
+    parts = () if number is None else conditions.leaves(plan.filters[number])
+    subjects = (part.subject for part in parts if isinstance(part, Compare))
+    return frozenset(of.name for of in subjects if isinstance(of, Property))
 
 
 def leaves(tree: Tree) -> Iterator[int]:

@@ -19,6 +19,7 @@ import yaml
 from headrace.errors import Place, Problem
 
 MOST_CHARACTERS = 4 * 1024 * 1024
+LARGEST_EXPONENT = 300  # a double has 308
 DEEPEST = 300  # logic and a filter may each nest 64 deep, a level takes two nodes
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]{1,6})?|[-+]?\.[0-9]+")
 
@@ -91,7 +92,7 @@ Node: TypeAlias = Scalar | Mapping | Sequence
 
 
 def plain(node: Node) -> Any:
-    """``node`` as a JSON value."""
+    """``node`` as a JSON value; ValueError for a number that few readers of JSON take."""
     match node:
         case Mapping():
             return {entry.key: plain(entry.value) for entry in node}
@@ -100,6 +101,8 @@ def plain(node: Node) -> Any:
         case Scalar():
             value = node.value
             if isinstance(value, Decimal):
+                if value.adjusted() > LARGEST_EXPONENT:
+                    raise ValueError(f"the number {str(value)[:40]} is too large")
                 return int(value) if value == value.to_integral_value() else float(value)
             return value
 

@@ -48,8 +48,8 @@ def _require_compatible(known: Sequence[StoredStream], stream: Stream) -> None:
             if lost:
                 raise OperatorError(
                     f"this is not compatible with version {one.version} of {one.id!r}, which is"
-                    f" {one.state}: {'; '.join(lost)}. Rules may rest on that; --incompatible"
-                    " keeps it all the same",
+                    f" {one.state}: {'; '.join(lost)}. Rules may rest on that; --incompatible, or"
+                    " incompatible=true over HTTP, keeps it all the same",
                     code="HR961",
                 )
 

@@ -1,7 +1,8 @@
 """Who may ask, and change, what: API keys, and what each route needs.
 
-Every route is a `Guarded` one and stands in `NEEDED`; an API with one that does not, does not
-start. Keys are read every few seconds: while Postgres is away those known last go on.
+Every route of ours is a `Guarded` one and stands in `NEEDED`; an API with one that does not, does
+not start. What describes them (`/docs`, `/openapi.json`) is for everybody. Keys are read every few
+seconds: while Postgres is away those known last go on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any, Final, Literal
 import structlog
 from fastapi import Request
 from fastapi.routing import APIRoute
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.clock import SECOND, Clock, system_clock
 from headrace.serving.limits import Buckets, Monotonic
@@ -115,14 +118,14 @@ class Keyring:
                 was_down = True
             await asyncio.sleep(REFRESH_SECONDS)
 
-    def admitted(self, request: Request, needed: Needed) -> Caller:
+    def admitted(self, request: HTTPConnection, needed: Needed) -> Caller:
         """Who sends ``request``. Problem 401 for nobody we know, 403 for who may not do that."""
         caller = self._caller(request)
         if needed != "nothing" and needed not in caller.may:
             raise Problem(403, "not-allowed", f"{caller.name} may not {needed} here")
         return caller
 
-    def _caller(self, request: Request) -> Caller:
+    def _caller(self, request: HTTPConnection) -> Caller:
         given = request.headers.get("authorization")
         if given is None:
             if self._anonymous is None:
@@ -153,6 +156,24 @@ class Keyring:
 def _who_are_you(detail: str) -> Problem:
     headers = {"WWW-Authenticate": 'Bearer realm="headrace"'}
     return Problem(401, "unknown-key", detail, headers=headers)
+
+
+class KeyFirst:
+    """Lets nobody send a body whose key opens nothing."""
+
+    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
+        self._app = app
+        self._keyring = keyring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            try:
+                self._keyring.admitted(HTTPConnection(scope), "nothing")
+            except Problem as problem:
+                problem.headers = {**problem.headers, "Connection": "close"}
+                await problem.response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class Guarded(APIRoute):

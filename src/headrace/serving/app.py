@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from headrace.clock import SECOND, Clock, system_clock
 from headrace.metrics import Metrics
 from headrace.serving import problems
-from headrace.serving.access import Keyring
+from headrace.serving.access import KeyFirst, Keyring
 from headrace.serving.edge import BodyLimit, Measured, RawUserPaths
 from headrace.serving.exports import Exports
 from headrace.serving.freshness import Freshness
@@ -32,6 +32,7 @@ from headrace.serving.routes import (
 # 1,000 ids of 256 characters of 4 bytes fit, if written plainly.
 BODY_LIMIT = 2 << 20
 BODY_SECONDS = 10.0
+AT_ONCE = 64 << 20  # bytes of all bodies that are being read or answered
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 DESCRIPTION = """\
@@ -90,7 +91,8 @@ def create_app(
     ):
         app.include_router(router)
     problems.install(app)
-    app.add_middleware(BodyLimit, limit=body_limit, seconds=BODY_SECONDS)
+    app.add_middleware(BodyLimit, limit=body_limit, seconds=BODY_SECONDS, at_once=AT_ONCE)
+    app.add_middleware(KeyFirst, keyring=keyring)
     app.add_middleware(RawUserPaths, tails=(b"/segments", b"/profile", b"/timeline"))
     app.add_middleware(Measured, metrics=app.state.metrics)
     describe = app.openapi

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Depends, Path, Query, Request
 
 from headrace.clock import Clock
-from headrace.errors import OperatorError
+from headrace.errors import HeadraceError
 from headrace.serving.access import Caller
 from headrace.serving.cursors import opened
 from headrace.serving.freshness import Freshness
@@ -100,7 +100,7 @@ async def _mask(
         return NO_MASK
     try:
         return Mask((await segments.definitions()).personal)
-    except OperatorError:
+    except HeadraceError:
         return Mask(None)  # who is in what is answered all the same
 
 

@@ -1,9 +1,9 @@
-"""What operators change over HTTP: as the commands do, one change at a time."""
+"""What operators change over HTTP: as the commands do, streams one after the other."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import structlog
 
 from headrace.errors import OperatorError, Problem, RuleError
-from headrace.jobs.letters import Letter, Replay, dead_letters, replay
+from headrace.jobs.letters import Letter, Replay, dead_letters, replay, require_all
 from headrace.rules.fixes import parse_fix
 from headrace.rules.streams import parse_stream
 from headrace.runtime.publication import Publication
@@ -31,6 +31,7 @@ MISTAKES: Final = {
     "HR948": (409, "not-now"),
     "HR949": (409, "taken"),
     "HR961": (409, "not-compatible"),
+    "HR967": (409, "busy"),
 }
 log = structlog.get_logger()
 
@@ -54,7 +55,8 @@ class StoredChanges:
             )  # fmt: skip
             return Kept(stream.id, version)
 
-        return await self._carried_out(added)
+        async with self.turn:
+            return await _carried_out(added)
 
     async def move_stream(
         self, id: str, move: StreamMove, *, version: int | None, by: str, reason: str
@@ -77,7 +79,8 @@ class StoredChanges:
             stored = next(one for one in self.store.streams() if one.id == id)
             return Moved(id, stored.state, stored.version, (*done.unfed, *warning))
 
-        return await self._carried_out(moved)
+        async with self.turn:
+            return await _carried_out(moved)
 
     async def replay(self, wanted: WantedLetters, *, by: str, dry_run: bool) -> Replay:
         """Send rejected messages again, each at most once."""
@@ -90,26 +93,29 @@ class StoredChanges:
                     fix is None or fix.concerns(letter.dead.reason)
                 )
 
-            letters = dead_letters(self.settings, chosen)
+            letters: Iterable[Letter] = dead_letters(self.settings, chosen)
+            if wanted.places is not None:
+                letters = list(letters)
+                require_all(letters, wanted.places)
             return replay(self.settings, self.store, letters, fix=fix, by=by, dry_run=dry_run)
 
-        return await self._carried_out(replayed)
+        return await _carried_out(replayed)
 
-    async def _carried_out(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns; Problem for what it refuses, 503 where a server is away."""
-        async with self.turn:
-            try:
-                return await asyncio.to_thread(work)
-            except RuleError as error:
-                raise _not_one(error.problems) from error
-            except OperatorError as error:
-                if error.code in MISTAKES:
-                    status, code = MISTAKES[error.code]
-                    raise Refusal(status, code, str(error)) from error
-                # Its words name addresses and settings: they stay here.
-                log.warning("a change over HTTP was not carried out", error=str(error))
-                detail = "a server that this needs does not answer; the same request may succeed"
-                raise unavailable("not-carried-out", detail) from error
+
+async def _carried_out(work: Callable[[], T]) -> T:
+    """What ``work`` returns; Problem for what it refuses, 503 where a server is away."""
+    try:
+        return await asyncio.to_thread(work)
+    except RuleError as error:
+        raise _not_one(error.problems) from error
+    except OperatorError as error:
+        if error.code in MISTAKES:
+            status, code = MISTAKES[error.code]
+            raise Refusal(status, code, str(error)) from error
+        # Its words name addresses and settings: they stay here.
+        log.warning("a change over HTTP was not carried out", error=str(error))
+        detail = "a server that this needs does not answer; the same request may succeed"
+        raise unavailable("not-carried-out", detail) from error
 
 
 def _not_one(problems: tuple[Problem, ...]) -> Refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import orjson
@@ -14,10 +14,12 @@ import structlog
 from headrace.cache.model import CacheDown
 from headrace.clock import Clock, round_down, system_clock
 from headrace.errors import OperatorError, RuleError
+from headrace.plan.model import Plan
+from headrace.plan.usage import harmless_measures
 from headrace.rules.catalog import Catalog
 from headrace.serving.ports import Building, Definition, Definitions, Personal
 from headrace.serving.streams import StreamHealth, troubled
-from headrace.store import Progress, StoredVersion
+from headrace.store import Progress, StoredPlan, StoredVersion
 
 REFRESH_SECONDS = 2.0
 log = structlog.get_logger()
@@ -44,12 +46,17 @@ class StoredSegments:
         backfills: Callable[[], Sequence[Progress]] = lambda: (),
         streams: Callable[[], Sequence[StreamHealth]] = lambda: (),
         catalog: Callable[[], Catalog | None] = lambda: None,
+        target: Callable[[], str | None] = lambda: None,
+        plan: Callable[[str], StoredPlan | None] = lambda plan_hash: None,
         clock: Clock = system_clock,
     ) -> None:
         self._active_versions = active_versions
         self._backfills = backfills
         self._streams = streams
         self._catalog = catalog
+        self._target = target
+        self._plan = plan
+        self._known: tuple[Catalog, str | None, Personal] | None = None
         self._shelf = shelf
         self._clock = clock
         self._latest: Definitions | None = None
@@ -74,8 +81,9 @@ class StoredSegments:
         try:
             versions = await asyncio.to_thread(self._active_versions)
             backfills = await asyncio.to_thread(self._backfills)
-            catalog = await asyncio.to_thread(self._catalog) or Catalog()
-            troubles = await asyncio.to_thread(self._troubles, versions, catalog)
+            catalog = await asyncio.to_thread(self._readable_catalog)
+            troubles = await asyncio.to_thread(self._troubles, versions, catalog or Catalog())
+            personal = await asyncio.to_thread(self._personal, catalog)
         except OperatorError as error:
             self._trouble = error
             return
@@ -86,12 +94,33 @@ class StoredSegments:
             self._clock(),
             _building(backfills),
             troubles,
-            _personal(catalog),
+            personal,
         )
         kept = None if previous is None else (previous.segments, previous.personal)
         if kept != (segments, self._latest.personal):
             with contextlib.suppress(CacheDown):
                 await self._shelf.keep_definitions(_packed(self._latest))
+
+    def _readable_catalog(self) -> Catalog | None:
+        """None for one of a release that says more than this one reads."""
+        with contextlib.suppress(RuleError):
+            return self._catalog() or Catalog()
+        return None
+
+    def _personal(self, catalog: Catalog | None) -> Personal | None:
+        """What the catalog marks as identifying a person, and the plan's measures that do not."""
+        if catalog is None:
+            return None
+        target = self._target()
+        if self._known is not None and self._known[:2] == (catalog, target):
+            return self._known[2]
+        personal = _personal(catalog)
+        stored = None if target is None else self._plan(target)
+        if stored is not None:
+            names = harmless_measures(Plan.from_json(stored.text), personal.properties)
+            personal = replace(personal, harmless=frozenset().union(*names))
+        self._known = (catalog, target, personal)
+        return personal
 
     def _troubles(
         self, versions: Sequence[StoredVersion], catalog: Catalog
@@ -167,6 +196,7 @@ def _packed(definitions: Definitions) -> str:
             "properties": {
                 kind: sorted(names) for kind, names in definitions.personal.properties.items()
             },
+            "harmless": sorted(definitions.personal.harmless),
         }
     return orjson.dumps(told).decode()
 
@@ -178,5 +208,5 @@ def _unpacked(text: str) -> Definitions:
     personal = None
     if known is not None:
         properties = {kind: frozenset(names) for kind, names in known["properties"].items()}
-        personal = Personal(frozenset(known["traits"]), properties)
+        personal = Personal(frozenset(known["traits"]), properties, frozenset(known["harmless"]))
     return Definitions({row.segment: row for row in rows}, value["as_of"], personal=personal)

@@ -16,6 +16,7 @@ class Mask:
     """Takes away what is ``personal``; everything, while nobody can say what is."""
 
     personal: Personal | None
+    is_off: bool = False
 
     def traits(self, values: Mapping[str, Value]) -> tuple[dict[str, Value], list[str]]:
         """Those that may be shown, and the names of the others."""
@@ -26,6 +27,14 @@ class Mask:
         if self.personal is None or kind == "traits":
             return self.traits(values)
         return self._parted(values, self.personal.properties.get(kind, frozenset()))
+
+    def measures(self, values: Mapping[str, Value]) -> tuple[dict[str, Value], list[str]]:
+        """The same of measures, or computed traits, by name."""
+        if self.is_off:
+            return dict(values), []
+        harmless = frozenset[str]() if self.personal is None else self.personal.harmless
+        masked = sorted(values.keys() - harmless)
+        return {name: of for name, of in values.items() if name in harmless}, masked
 
     def hides(self, trait: str) -> bool:
         """Is this trait taken away?"""
@@ -39,4 +48,4 @@ class Mask:
         return {name: of for name, of in values.items() if name not in masked}, sorted(masked)
 
 
-NO_MASK = Mask(Personal())
+NO_MASK = Mask(Personal(), is_off=True)

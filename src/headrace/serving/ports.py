@@ -63,10 +63,14 @@ class Building:
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """What identifies a person, as the catalog says: traits, and properties by event type."""
+    """What identifies a person, as the catalog says: traits, and properties by event type.
+
+    Of measures and computed traits those are ``harmless`` that rest on none of them, and are known.
+    """
 
     traits: frozenset[str] = frozenset()
     properties: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    harmless: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

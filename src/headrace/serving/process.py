@@ -43,6 +43,8 @@ def build_app(settings: Settings) -> FastAPI:
     store = Store(
         settings.postgres_url.get_secret_value(), settings.namespace, patience=SERVICE_SECONDS
     )
+    # Its own, and patient: waiting for another publisher is no silence of Postgres.
+    publishing = Store(settings.postgres_url.get_secret_value(), settings.namespace)
     streams = StoredStreams(
         store.streams,
         lambda: store.progress(STREAM, limit=LAUNCHES),
@@ -55,6 +57,8 @@ def build_app(settings: Settings) -> FastAPI:
         backfills=lambda: store.progress(STREAM, kind="backfill", limit=1),
         streams=streams.told,
         catalog=store.catalog,
+        target=partial(store.target_hash, STREAM),
+        plan=store.plan,
     )
 
     keyring = Keyring(
@@ -73,6 +77,7 @@ def build_app(settings: Settings) -> FastAPI:
         await memberships.close()
         readers.close()
         store.close()
+        publishing.close()
 
     tables, readers = Tables(settings.tables_root), Readers()
     ports = Ports(
@@ -89,7 +94,7 @@ def build_app(settings: Settings) -> FastAPI:
         ),
         letters=StoredLetters(tables, readers, store.replayed),
         candidates=candidates_of(tables, readers),
-        changes=StoredChanges(store, settings, asyncio.Lock()),
+        changes=StoredChanges(publishing, settings, asyncio.Lock()),
     )
     return create_app(
         ports,

@@ -25,7 +25,7 @@ from headrace.store import (
     versions,
 )
 from headrace.store.api_keys import ApiKey
-from headrace.store.audit import Verdict
+from headrace.store.audit import Entry, Verdict
 from headrace.store.connection import DEFAULT_SCHEMA, Database
 from headrace.store.edition import Edition
 from headrace.store.history import History, history_of
@@ -341,6 +341,12 @@ class Store:
             return sources.every(connection)
 
     # Audit
+
+    def record(self, actor: str, entry: Entry) -> None:
+        """Put a change into the audit log that has no other row here."""
+        with self._database.begin() as connection:
+            migrate.migrate(connection, self._database.schema)
+            audit.append(connection, actor, [entry])
 
     def verify_audit(self) -> Verdict:
         """Walk the chain of the audit log."""

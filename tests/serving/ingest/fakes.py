@@ -66,19 +66,22 @@ class FakeDefinitions:
 
 @dataclass
 class FakeBroker:
-    """Answers from another thread; of what comes while it is away it takes ``takes`` messages."""
+    """Answers from another thread; of what comes while it is away it takes ``takes`` messages, and
+    what goes to one of the topics that are ``gone`` it never takes."""
 
     is_away: bool = False
     is_busy: bool = False
     takes: int = 0
+    gone: tuple[str, ...] = ()
     log: list[Message] = field(default_factory=list)
 
     def send(self, messages: Sequence[Message], answered: Callable[[Unsent], None]) -> None:
         if self.is_busy or len(messages) > MOST_WAITING:
             raise Busy
         taken = self.takes if self.is_away else len(messages)
-        self.log += messages[:taken]
-        unsent = tuple(range(taken, len(messages)))
+        here = [place for place in range(taken) if messages[place].topic not in self.gone]
+        self.log += [messages[place] for place in here]
+        unsent = tuple(place for place in range(len(messages)) if place not in here)
         threading.Timer(0.002, answered, (unsent,)).start()
 
     def close(self) -> None:

@@ -168,6 +168,7 @@ def test_an_event_whose_stream_is_paused_waits_in_its_topic(
 
 def test_what_a_paused_stream_took_goes_to_the_one_that_takes_it_now(shop: Shop) -> None:
     late = CLICKS.replace("id: clicks", "id: later").replace("web.clicks", "web.later")
+    said = {"type": "traits", "user_id": "ann", "traits": {"age": 5}}
     rest = late.replace("id: later", "id: rest").replace("types: [purchase]", "types: []")
     for order in (1, -1):
         shop.definitions.onboarded = tuple(
@@ -178,8 +179,8 @@ def test_what_a_paused_stream_took_goes_to_the_one_that_takes_it_now(shop: Shop)
             ][::order]
         )
         shop.known.refresh()
-        shop.send([{**EVENT, "properties": {"sku": "x"}}, {**EVENT, "type": "seen"}])
-        assert [one.topic for one in shop.broker.log[-2:]] == ["web.later", "web.rest"]
+        shop.send([{**EVENT, "properties": {"sku": "x"}}, {**EVENT, "type": "seen"}, said])
+        assert [one.topic for one in shop.broker.log[-3:]] == ["web.later", "web.rest", ""]
 
 
 def test_each_event_is_judged_as_the_stream_will(shop: Shop) -> None:

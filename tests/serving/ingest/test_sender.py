@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -30,10 +30,11 @@ def run(
     broker: FakeBroker,
     story: Callable[[Sender, Spool], Awaitable[None]],
     most_bytes: int = 1 << 20,
+    topics: Callable[[], Collection[str] | None] = lambda: None,
 ) -> None:
     async def told() -> None:
         spool = Spool(folder, most_bytes)
-        sender = Sender(broker, spool, Metrics())
+        sender = Sender(broker, spool, Metrics(), topics)
         tasks = [asyncio.create_task(work) for work in (sender.keep(), sender.drain())]
         try:
             await asyncio.wait_for(story(sender, spool), 20)
@@ -60,6 +61,36 @@ def test_while_the_broker_answers_nothing_touches_the_disk(tmp_path: Path) -> No
 
     run(tmp_path, broker, story)
     assert broker.log == messages(0)
+
+
+def test_one_topic_that_is_gone_holds_up_nobody(tmp_path: Path) -> None:
+    broker = FakeBroker(gone=("web.clicks",))
+    stray = Message(b"bob", b"x", topic="web.clicks")
+
+    async def story(sender: Sender, spool: Spool) -> None:
+        assert await sender.deliver([*messages(0), stray, *messages(5)]) == "kafka"
+        assert await sender.deliver(messages(10)) == "kafka"
+        broker.is_away = True
+        assert await sender.deliver([stray, *messages(15)]) == "disk"
+        broker.is_away = False
+        await until_empty(spool)
+
+    run(tmp_path, broker, story)
+    ours = Message(b"bob", b"x")
+    assert broker.log == [*messages(0), *messages(5), ours, *messages(10), *messages(15), ours]
+
+
+def test_what_waited_for_a_stream_that_is_gone_goes_to_our_own_topic(tmp_path: Path) -> None:
+    broker = FakeBroker(is_away=True)
+    parts = [Message(b"bob", b"x", topic=topic) for topic in ("web.clicks", "web.views", "")]
+
+    async def story(sender: Sender, spool: Spool) -> None:
+        assert await sender.deliver(parts) == "disk"
+        broker.is_away = False
+        await until_empty(spool)
+
+    run(tmp_path, broker, story, topics=lambda: {"web.views"})
+    assert [one.topic for one in broker.log] == ["", "web.views", ""]
 
 
 def test_what_comes_while_it_is_away_goes_out_in_order_before_what_comes_later(

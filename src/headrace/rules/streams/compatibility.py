@@ -30,9 +30,6 @@ def losses(old: Stream, new: Stream) -> tuple[str, ...]:
         return tuple(found)
     if not _allows_what_came(old, new):
         found.append("messages may be rejected that its schema has allowed so far")
-    gone = sorted({*old.sources} - {*new.sources})
-    if gone:
-        found.append(f"events of the sources {', '.join(gone)} would come no more")
     found += _types(old, new)
     found += [
         f"{what} would be found elsewhere, or not at all"

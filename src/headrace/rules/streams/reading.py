@@ -26,7 +26,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from headrace.errors import Problem, RuleError
 from headrace.rules.documents import in_order
@@ -128,7 +128,7 @@ def _stream(reading: Reading, node: Node, beside: Beside | None) -> Stream | Non
         topic=_topic(reading, spec),
         format=form,
         types=_names(reading, spec.get("types"), "'types'", "an event type"),
-        sources=_sources(reading, spec.get("sources"), form),
+        sources=_sources(reading, spec, form),
         begin=_choice(reading, spec, "begin", BEGINNINGS, "earliest"),
         partitions=_partitions(reading, spec.get("partitions")),
         retention=_duration(reading, spec.get("retention"), "'retention'") or RETENTION,
@@ -175,10 +175,15 @@ def _names(reading: Reading, node: Node | None, what: str, each: str) -> tuple[s
     return tuple(sorted({text for text in texts if text is not None}))
 
 
-def _sources(reading: Reading, node: Node | None, form: Format) -> tuple[str, ...]:
+def _sources(reading: Reading, spec: MappingNode, form: Format) -> tuple[str, ...]:
+    node = spec.get("sources")
     if node is not None and form != "headrace":
         message = "events from 'sources' come in Headrace's own form, 'format: headrace'"
         reading.problem("HR114", f"{message}, not {form!r}", node.place)
+    begin = spec.get("begin")
+    if node is not None and isinstance(begin, Scalar) and begin.text == "latest":
+        message = "'sources' send from before the stream is read on: 'begin' is 'earliest' then"
+        reading.problem("HR114", message, begin.place)
     return _names(reading, node, "'sources'", "a source")
 
 
@@ -186,7 +191,8 @@ def _partitions(reading: Reading, node: Node | None) -> int:
     if node is None:
         return PARTITIONS
     value = node.value if isinstance(node, Scalar) else None
-    if isinstance(value, Decimal) and value == int(value) and 1 <= value <= MOST_PARTITIONS:
+    # Compared before it is converted: an integer of a million digits takes minutes to make.
+    if isinstance(value, Decimal) and 1 <= value <= MOST_PARTITIONS and value == int(value):
         return int(value)
     message = f"'partitions' is a whole number from 1 to {MOST_PARTITIONS}, not {described(node)}"
     reading.problem("HR113", message, node.place)
@@ -209,30 +215,39 @@ def _schema(reading: Reading, spec: MappingNode, form: Format, beside: Beside | 
     node = spec.get("schema") if form != "avro" else reading.required(spec, "schema", "Avro")
     if node is None:
         return ""
-    value = plain(node)
-    if isinstance(value, str):
-        try:
-            value = json.loads(beside(value)) if beside is not None else value
-        except (OSError, ValueError) as error:
-            message = f"'schema' names the file {value!r}, which cannot be read: {error}"
-            reading.problem("HR113", message, node.place)
-            return ""
+    try:
+        value = _object(node, beside)
+    except (OSError, ValueError, RecursionError) as error:
+        reading.problem("HR113", f"'schema' cannot be read: {error}", node.place)
+        return ""
     if not isinstance(value, dict):
         message = f"'schema' is an object, or the name of a file with one, not {described(node)}"
         reading.problem("HR113", message, node.place)
         return ""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    # In ASCII: the text is kept as a scalar of YAML, which would change some signs of it.
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     problem = schema_problem(form == "avro", text)
     if problem is not None:
         reading.problem("HR113", problem, node.place)
     return text
 
 
+def _object(node: Node, beside: Beside | None) -> Any:
+    """What a schema's node stands for: itself, the JSON in it, or in the file that it names."""
+    value = plain(node)
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("{"):
+        return json.loads(value)
+    return value if beside is None else json.loads(beside(value))
+
+
 def _schema_id(reading: Reading, node: Node | None, form: Format) -> int | None:
     if node is None:
         return None
     value = node.value if isinstance(node, Scalar) else None
-    if form == "avro" and isinstance(value, Decimal) and 0 <= value == int(value) < 1 << 32:
+    is_avro = form == "avro"
+    if is_avro and isinstance(value, Decimal) and 0 <= value < 1 << 32 and value == int(value):
         return int(value)
     message = "'schema_id' is the number that a registry gave to the schema of Avro"
     reading.problem("HR113", f"{message}, not {described(node)}", node.place)

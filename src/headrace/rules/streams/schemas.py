@@ -18,6 +18,8 @@ from fastavro.schema import SchemaParseException, UnknownType
 
 LARGEST: Final = 64 * 1024  # characters; a schema travels with every plan
 MOST_FIELDS: Final = 5_000  # values that one Avro message may hold, lists and maps apart
+MOST_VALUES_PER_BYTE: Final = 50  # of lists and maps, so that 256 KiB stay in bounds
+MOST_DIGITS: Final = 100
 _SIZES: Final = {
     "null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1,
 }  # fmt: skip
@@ -39,11 +41,11 @@ def avro_schema(text: str) -> dict[str, Any]:
     """The schema of an Avro record, as its reader takes it; ValueError for none."""
     try:
         schema = fastavro.parse_schema(json.loads(text))
-    except (SchemaParseException, UnknownType, KeyError, TypeError, ValueError) as error:
+        if not isinstance(schema, dict) or schema.get("type") != "record":
+            raise ValueError("a message is a record, and this is the schema of something else")
+        _weighed(schema, {})
+    except (SchemaParseException, UnknownType, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
-    if not isinstance(schema, dict) or schema.get("type") != "record":
-        raise ValueError("a message is a record, and this is the schema of something else")
-    _weighed(schema, {})
     return schema
 
 
@@ -67,13 +69,18 @@ def violation(text: str, message: bytes) -> str:
 
 def covers(schema: str, other: str) -> bool:
     """Is everything allowed that the other JSON Schema allows? In doubt it is not."""
-    wide, narrow = (
-        jsonschema_rs.canonicalize(
-            json.loads(text), offline=True, pattern_options=jsonschema_rs.RegexOptions()
+    if schema == other:
+        return True
+    try:
+        wide, narrow = (
+            jsonschema_rs.canonicalize(
+                json.loads(text), offline=True, pattern_options=jsonschema_rs.RegexOptions()
+            )
+            for text in (schema, other)
         )
-        for text in (schema, other)
-    )
-    return wide.covers(narrow) is jsonschema_rs.canonical.Containment.YES
+        return wide.covers(narrow) is jsonschema_rs.canonical.Containment.YES
+    except ValueError:  # of two drafts, or beyond what can be reasoned about
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +111,10 @@ def _weighed(schema: Any, known: dict[str, _Weight | None]) -> _Weight:
         weight = _limited(1 + sum(of.values for of in fields), sum(of.size for of in fields))
         known[schema["name"]] = weight
     elif kind == "array":
-        items = _weighed(schema["items"], known)
-        if not items.size:
-            raise ValueError("a list of what takes no bytes may be of any length")
-        weight = _limited(1 + items.values, 1)
+        weight = _many(_weighed(schema["items"], known))
     elif kind == "map":
-        weight = _limited(1 + _weighed(schema["values"], known).values, 1)
+        values = _weighed(schema["values"], known)
+        weight = _many(_Weight(values.values, values.size + 1))  # a key takes a byte at least
     elif kind in ("fixed", "enum"):
         size = schema["size"] if kind == "fixed" else 1
         if type(size) is not int or size < 0:
@@ -118,7 +123,25 @@ def _weighed(schema: Any, known: dict[str, _Weight | None]) -> _Weight:
         known[schema["name"]] = weight
     else:
         weight = _weighed(kind, known)
+    if schema.get("logicalType") == "decimal":
+        _require_digits(schema)
     return weight
+
+
+def _many(items: _Weight) -> _Weight:
+    """A list or map: few bytes of it must not become very many values."""
+    if items.values > MOST_VALUES_PER_BYTE * items.size:
+        raise ValueError(
+            f"a list or map of {items.values} values in {items.size} bytes or more each may be of"
+            " any length"
+        )
+    return _limited(1 + items.values, 1)
+
+
+def _require_digits(schema: Mapping[str, Any]) -> None:
+    digits = schema.get("precision")
+    if type(digits) is not int or not 0 < digits <= MOST_DIGITS:
+        raise ValueError(f"a decimal has a precision of 1 to {MOST_DIGITS} digits, not {digits!r}")
 
 
 def _named(name: str, known: Mapping[str, _Weight | None]) -> _Weight:

@@ -52,7 +52,7 @@ def document(stream: Stream) -> dict[str, Any]:
         "partitions": stream.partitions,
         "retention": format_duration(stream.retention),
         "silent_after": format_duration(stream.silent_after) if stream.silent_after else None,
-        "schema": json.loads(stream.schema) if stream.schema else None,
+        "schema": stream.schema or None,
         "schema_id": stream.schema_id,
         "map": _map(stream.map),
         "enrich": {name: _spelled(of) for name, of in stream.enrich.items()},

@@ -55,6 +55,10 @@ class Known:
         self.now: Knowledge | None = None
         self._judge: tuple[Knowledge, Instant, Judge] | None = None
 
+    def topics(self) -> frozenset[str] | None:
+        """The topics of streams that take events; None before anything has been read."""
+        return None if self.now is None else self.now.routes.topics
+
     def refresh(self) -> None:
         """Read it anew; raises HeadraceError and keeps what there was."""
         found = {source.key_hash: source for source in self._definitions.sources()}

@@ -35,7 +35,7 @@ def build_ingest_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     topic = in_namespace(settings.namespace, EVENTS)
     producer = AcknowledgedProducer(settings.kafka_bootstrap, topic)
-    sender = Sender(producer, spool, metrics)
+    sender = Sender(producer, spool, metrics, known.topics)
 
     @contextlib.asynccontextmanager
     async def open_and_close(_: FastAPI) -> AsyncIterator[None]:

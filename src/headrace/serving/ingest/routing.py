@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.engine.mapping import Mapper
+from headrace.rules.documents import RESERVED_TYPES
 from headrace.store import StoredStream
 
 NO_STREAM: Final = "no-stream"
@@ -47,7 +48,16 @@ class Routes:
                     if known is OURS or known.is_paused:
                         self._routes[source, kind] = route
 
+    @property
+    def topics(self) -> frozenset[str]:
+        """All topics but our own that events go to."""
+        return frozenset(route.topic for route in self._routes.values())
+
     def of(self, source: str, kind: object) -> Route:
-        """The route of an event of a type from a source; its stream names both, or the source."""
-        named = self._routes.get((source, kind)) if isinstance(kind, str) else None
-        return named or self._routes.get((source, None), OURS)
+        """The route of an event of a type from a source; its stream names both, or the source.
+
+        What is said of a person (traits, joins, deletions) waits for no stream.
+        """
+        if not isinstance(kind, str) or kind in RESERVED_TYPES:
+            return OURS
+        return self._routes.get((source, kind)) or self._routes.get((source, None), OURS)

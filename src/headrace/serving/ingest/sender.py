@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 import structlog
@@ -34,10 +34,21 @@ class Sender:
 
     Once one had to go to disk, all that come after it do, until the disk is empty again: so the
     next never overtakes it. What the broker took without saying so goes out twice; its id tells.
+
+    A message that the topic of its stream does not take goes to our own: one topic that is gone
+    must not hold up the events of everybody.
     """
 
-    def __init__(self, producer: Acknowledged, spool: Spool, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        producer: Acknowledged,
+        spool: Spool,
+        metrics: Metrics,
+        topics: Callable[[], Collection[str] | None] = lambda: None,
+    ) -> None:
+        """``topics`` tells which there are of streams that take events, if anybody knows."""
         self._producer = producer
+        self._topics = topics
         self._spool = spool
         self._metrics = metrics
         self._disk = asyncio.Lock()
@@ -88,8 +99,14 @@ class Sender:
                 self._waiting.clear()
                 log.info("all events that were kept on disk are in Kafka")
                 return True
+        topics = self._topics()
+        messages = [
+            # Its stream may have gone since.
+            replace(one, topic="") if topics is not None and one.topic not in topics else one
+            for one in chunk.messages
+        ]
         try:
-            unsent = await self._sent(chunk.messages)
+            unsent = await self._sent(messages)
         except Busy:
             return False
         if not unsent:
@@ -98,6 +115,19 @@ class Sender:
         return not unsent
 
     async def _sent(self, messages: Sequence[Message]) -> Unsent:
+        """The places of those that the broker has not taken, in their topic or in ours."""
+        unsent = await self._tried(messages)
+        strays = [place for place in unsent if messages[place].topic]
+        if not strays:
+            return unsent
+        again = await self._tried([replace(messages[place], topic="") for place in strays])
+        taken = {*strays} - {strays[place] for place in again}
+        if taken:
+            topics = sorted({messages[place].topic for place in taken})
+            log.warning("events go to our own topic, since theirs takes none", topics=topics)
+        return tuple(place for place in unsent if place not in taken)
+
+    async def _tried(self, messages: Sequence[Message]) -> Unsent:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Unsent] = loop.create_future()
 

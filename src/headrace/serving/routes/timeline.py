@@ -88,6 +88,7 @@ def _body(entry: Entry, mask: Mask) -> EntryBody:
             properties=facts,
             masked=masked,
         )
+    measures, masked = mask.measures(orjson.loads(row["measures"] or "{}"))
     return EntryBody(
         kind="transition",
         id=row["id"],
@@ -97,5 +98,6 @@ def _body(entry: Entry, mask: Mask) -> EntryBody:
         version=row["version"],
         change=row["change"],
         reason=row["reason"],
-        measures=orjson.loads(row["measures"] or "{}"),
+        measures=measures,
+        masked=masked,
     )

@@ -50,6 +50,7 @@ async def read_user(
     state, as_of = await memberships.user(user)
     known = _known(user, state)
     traits, masked = mask.traits(orjson.loads(known.traits or "{}"))
+    measures, more = mask.measures(known.measures)
     return UserBody(
         user_id=user,
         canonical_id=known.id,
@@ -57,10 +58,10 @@ async def read_user(
         stale=freshness.is_stale(as_of),
         updated_at=format_instant(known.updated_at),
         traits=traits,
-        masked=masked,
+        masked=[*masked, *more],
         measures={
             name: MeasureBody(value=measure.value, at=format_instant(measure.at))
-            for name, measure in sorted(known.measures.items())
+            for name, measure in sorted(measures.items())
         },
         segments=_bodies(known.memberships),
     )
@@ -84,6 +85,8 @@ async def read_user_profile(
     if found is None:  # forgotten since, or not known to the tables
         raise _unknown(user)
     traits, masked = mask.traits(found.traits)
+    measures, more = mask.measures(found.measures)
+    computed, most = mask.measures(found.computed)
     return ProfileBody(
         user_id=user,
         canonical_id=known.id,
@@ -95,10 +98,10 @@ async def read_user_profile(
             name: TraitBody(value=trait.value, at=format_instant(trait.at))
             for name, trait in traits.items()
         },
-        masked=masked,
+        masked=[*masked, *more, *most],
         lists={name: format_instant(at) for name, at in found.lists.items()},
-        measures=dict(sorted(found.measures.items())),
-        computed=dict(found.computed),
+        measures=dict(sorted(measures.items())),
+        computed=computed,
         measured_at=format_instant(found.measured_at),
         first_seen=format_instant(found.first_seen),
         updated_at=format_instant(found.updated_at),
