@@ -45,7 +45,9 @@ def test_story_of_a_source(headrace: Run, database_url: str) -> None:
     code, _, said = headrace("revoke", "shop")
     assert code == 1 and "there are: none" in said
 
-    again = json.loads(headrace("add", "shop", "--may-delete", "--output", "json")[1])
+    words = ("add", "shop", "--may-delete", "--bots", "flag", "--test", "--output", "json")
+    again = json.loads(headrace(*words)[1])
+    assert (again["bots"], again["is_test"]) == ("flag", True)
     assert again["may_delete"] and again["key"] != key.strip()
     listed = headrace("list")[1]
     assert listed.count("shop ") == 2 and again["key"] not in listed and key.strip() not in listed

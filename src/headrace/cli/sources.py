@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,14 @@ EVENTS_PER_SECOND = 5_000
 HINT = 8  # characters of a key that are shown again
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+
+
+class BotPolicy(StrEnum):
+    """What becomes of events of bots."""
+
+    KEEP = "keep"
+    FLAG = "flag"
+    REFUSE = "refuse"
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +55,12 @@ def add(
     may_delete: Annotated[
         bool, typer.Option("--may-delete", help="It may have people deleted.")
     ] = False,
+    bots: Annotated[
+        BotPolicy, typer.Option(help="What becomes of events whose program says it is no person's.")
+    ] = BotPolicy.KEEP,
+    test: Annotated[
+        bool, typer.Option("--test", help="All it sends is flagged as traffic of tests.")
+    ] = False,
     author: Author = "",
     output: Format = Output.TABLE,
 ) -> None:
@@ -60,6 +75,8 @@ def add(
         events_per_second=rate,
         may_join=not no_joins,
         may_delete=may_delete,
+        bots=bots.value,
+        is_test=test,
     )
     with opened_store(run) as store:
         store.add_source(source, by=author or logged_in())
@@ -79,7 +96,7 @@ def list_sources(context: typer.Context, output: Format = Output.TABLE) -> None:
         run.print_json([_as_json(source) for source in found])
         return
     run.print_table(
-        ("source", "key", "origins", "events/s", "may", "since", "revoked"),
+        ("source", "key", "origins", "events/s", "may", "flags", "since", "revoked"),
         [_row(source) for source in found],
     )
 
@@ -115,12 +132,15 @@ def _as_sent(origin: str) -> str:
 
 def _row(source: Source) -> tuple[str, ...]:
     may = [word for word, so in _rights(source) if so]
+    flags = [f"bots: {source.bots}"] if source.bots != "keep" else []
+    flags += ["test"] if source.is_test else []
     return (
         source.name,
         f"{source.key_hint}..",
         " ".join(source.origins) or "-",
         str(source.events_per_second),
         ", ".join(may),
+        ", ".join(flags) or "-",
         _time(source.created_at),
         _time(source.revoked_at),
     )
@@ -138,6 +158,8 @@ def _as_json(source: Source) -> dict[str, Any]:
         "events_per_second": source.events_per_second,
         "may_join": source.may_join,
         "may_delete": source.may_delete,
+        "bots": source.bots,
+        "is_test": source.is_test,
         "created_at": source.created_at,
         "revoked_at": source.revoked_at,
     }

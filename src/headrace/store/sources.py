@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -15,6 +16,7 @@ from headrace.store.audit import Entry
 from headrace.store.tables import sources
 
 KEY_PREFIX = "hrw_"
+Bots = Literal["keep", "flag", "refuse"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,8 @@ class Source:
     """One sender.
 
     ``origins`` are the web pages that may send with its key, ``may_join`` and ``may_delete`` what
-    it may say beside events and traits.
+    it may say beside events and traits. Events that ``bots`` send are kept as they are, flagged, or
+    refused; all of one that ``is_test`` are flagged.
     """
 
     name: str
@@ -32,6 +35,8 @@ class Source:
     events_per_second: int
     may_join: bool = True
     may_delete: bool = False
+    bots: Bots = "keep"
+    is_test: bool = False
     created_at: datetime | None = None
     revoked_at: datetime | None = None
 
@@ -64,6 +69,8 @@ def add(connection: Connection, source: Source, *, by: str) -> None:
         "events_per_second": source.events_per_second,
         "may_join": source.may_join,
         "may_delete": source.may_delete,
+        "bots": source.bots,
+        "is_test": source.is_test,
     }
     connection.execute(insert(sources).values(row))
     told = {name: value for name, value in row.items() if name != "key_hash"}

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -197,6 +198,8 @@ sources = Table(
     Column("events_per_second", Integer, nullable=False),
     Column("may_join", Boolean, nullable=False),
     Column("may_delete", Boolean, nullable=False),
+    Column("bots", Text, nullable=False, server_default="keep"),
+    Column("is_test", Boolean, nullable=False, server_default=false()),
     Column("created_at", _Time, nullable=False, server_default=func.now()),
     Column("revoked_at", _Time),
 )

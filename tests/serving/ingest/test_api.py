@@ -8,7 +8,7 @@ import gzip
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ from headrace.serving.ingest.known import Known
 from headrace.serving.ingest.sender import Sender
 from headrace.serving.ingest.spool import Spool
 from headrace.store import StoredStream
+from headrace.store.sources import Bots
 from headrace.store.streams import StreamState
-from serving.ingest.fakes import KEY, LIMITED, TRUSTED, FakeBroker, FakeDefinitions
+from serving.ingest.fakes import KEY, LIMITED, SOURCES, TRUSTED, FakeBroker, FakeDefinitions
 
 OPENAPI = Path(__file__).parents[3] / "serving" / "openapi-ingest.json"
 NOW = parse_instant("2026-05-01T09:00:00Z")
@@ -181,6 +182,50 @@ def test_what_a_paused_stream_took_goes_to_the_one_that_takes_it_now(shop: Shop)
         shop.known.refresh()
         shop.send([{**EVENT, "properties": {"sku": "x"}}, {**EVENT, "type": "seen"}, said])
         assert [one.topic for one in shop.broker.log[-3:]] == ["web.later", "web.rest", ""]
+
+
+CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("bots", "agent", "told"),
+    [
+        ("keep", CRAWLER, ("accepted", None)),
+        ("flag", CRAWLER, ("accepted", "bot")),
+        ("flag", BROWSER, ("accepted", None)),
+        ("flag", "", ("accepted", None)),
+        ("refuse", CRAWLER, ("refused", "bot")),
+        ("refuse", BROWSER, ("accepted", None)),
+    ],
+)
+def test_events_of_bots_are_kept_flagged_or_refused(
+    shop: Shop, bots: Bots, agent: str, told: tuple[str, str | None]
+) -> None:
+    shop.definitions.found = tuple(replace(one, bots=bots) for one in SOURCES)
+    shop.known.refresh()
+    status, flag = told
+    said = {"type": "traits", "user_id": "ann", "traits": {"age": 5}}
+    results = shop.send([EVENT, said], user_agent=agent).json()
+    if status == "refused":
+        assert [one["detail"] for one in results["errors"]] == ["bot", "bot"]
+        assert not shop.broker.log
+    else:
+        assert shop.sent()[0]["properties"].get("traffic") == flag and "traffic" not in str(said)
+    # Of a call that a backend makes the program is the person's, if it is named.
+    call = {**TRACK, "context": {"userAgent": agent}}
+    shop.send(call, "/v1/segment/track", user_agent=BROWSER)
+    flags = [one["properties"].get("traffic") for one in shop.sent() if one["type"] == "purchase"]
+    assert flags[-1:] == ([flag] if status == "accepted" else [])
+
+
+def test_all_that_a_source_of_tests_sends_is_flagged(shop: Shop) -> None:
+    shop.definitions.found = tuple(replace(one, is_test=True) for one in SOURCES)
+    shop.known.refresh()
+    shop.send([EVENT, {**EVENT, "properties": None}, {**EVENT, "properties": [1]}])
+    assert [one["properties"] for one in shop.sent()] == [
+        {"amount": 5, "traffic": "test"}, {"traffic": "test"}, [1],
+    ]  # fmt: skip
 
 
 def test_each_event_is_judged_as_the_stream_will(shop: Shop) -> None:

@@ -26,6 +26,7 @@ from headrace.rules.catalog import LIST
 from headrace.serving.ingest.calls import events_of
 from headrace.serving.ingest.routing import NO_STREAM, Routes
 from headrace.serving.ingest.spool import SOURCE
+from headrace.serving.ingest.traffic import Traffic, marked, traffic_of
 from headrace.store import Source
 
 Status: TypeAlias = Literal["accepted", "quarantined", "refused"]
@@ -72,8 +73,17 @@ class Desk:
     """Judges the events of one request from one source."""
 
     def __init__(
-        self, source: Source, judge: Judge, routes: Routes, *, received: Instant, key: str = ""
+        self,
+        source: Source,
+        judge: Judge,
+        routes: Routes,
+        *,
+        received: Instant,
+        key: str = "",
+        agent: str = "",
     ) -> None:
+        """``agent`` is the User-Agent of the request."""
+        self._agent = agent
         self._source = source
         self._judge = judge
         self._routes = routes
@@ -85,7 +95,8 @@ class Desk:
         """Take events in our own form; what they leave out is filled in."""
         results, messages = [], []
         for index, event in enumerate(events):
-            result, message = self._taken(index, self._filled(index, event))
+            traffic = traffic_of(self._source, self._agent)
+            result, message = self._taken(index, self._filled(index, event), traffic)
             results.append(result)
             messages += [message] if message is not None else []
         return Judged(tuple(results), tuple(messages))
@@ -94,8 +105,9 @@ class Desk:
         """Take calls in Segment's form; one may make two events."""
         results, messages = [], []
         for index, call in enumerate(calls):
+            traffic = traffic_of(self._source, _agent_of(call) or self._agent)
             for event, reason in self._called(call, sent, known):
-                result, message = self._taken(index, self._filled(index, event), reason)
+                result, message = self._taken(index, self._filled(index, event), traffic, reason)
                 results.append(result)
                 messages += [message] if message is not None else []
         return Judged(tuple(results), tuple(messages))
@@ -138,15 +150,16 @@ class Desk:
         return hashlib.sha256(told).hexdigest()[:32]
 
     def _taken(
-        self, index: int, event: Any, reason: str | None = None
+        self, index: int, event: Any, traffic: Traffic | None, reason: str | None = None
     ) -> tuple[Result, Message | None]:
+        event = marked(event, traffic)
         try:
             value = write_json(event)
         except TypeError:  # nested deeper than JSON is written
             return Result(index, "refused", None, "too-deep"), None
         known = event.get("event_id") if isinstance(event, dict) else None
         identity = known if isinstance(known, str) else None
-        refused = self._refused(event, value)
+        refused = self._refused(event, value, traffic)
         if refused is not None:
             return Result(index, "refused", identity, refused), None
         route = self._routes.of(self._source.name, event.get("type") if identity else None)
@@ -162,8 +175,10 @@ class Desk:
         message = Message(user.encode(), value, self._headers, route.topic)
         return Result(index, "quarantined" if reason else "accepted", identity, reason), message
 
-    def _refused(self, event: Any, value: bytes) -> str | None:
+    def _refused(self, event: Any, value: bytes, traffic: Traffic | None) -> str | None:
         """Why this must not reach the stream, if it must not."""
+        if traffic == "bot" and self._source.bots == "refuse":
+            return "bot"
         if len(value) > MAX_BYTES:
             return "too-large"
         if not isinstance(event, dict):
@@ -177,6 +192,13 @@ class Desk:
             # Who is on a list is a person's decision, not a sender's.
             return "list-trait" if any(name.startswith(LIST) for name in traits) else None
         return None
+
+
+def _agent_of(call: Any) -> str:
+    """The program of a person for whom a backend makes a call, as Segment's libraries say it."""
+    context = call.get("context") if isinstance(call, dict) else None
+    agent = context.get("userAgent") if isinstance(context, dict) else None
+    return agent if isinstance(agent, str) else ""
 
 
 def _decimal(text: str) -> Decimal:

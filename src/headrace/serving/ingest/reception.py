@@ -61,8 +61,9 @@ class Reception:
         else:
             body = json_of(text)
             source = self._gate.source(request, body)
+        agent = request.headers.get("user-agent", "")
         return await self._answered(
-            source, text, key, status, lambda told: self._judged(source, body, call, told)
+            source, text, key, status, lambda told: self._judged(source, body, call, told, agent)
         )
 
     async def take_fact(self, request: Request, fact: Mapping[str, Any], key: str) -> Response:
@@ -76,7 +77,7 @@ class Reception:
                 raise Problem(422, "computed-trait", detail)
 
         def judged(told: str) -> Judged:
-            found = self._judged(source, fact, None, told)
+            found = self._judged(source, fact, None, told, "")
             (result,) = found.results
             if result.reason is not None:
                 raise Problem(422, "not-a-fact", f"this cannot be said of a user: {result.reason}")
@@ -103,7 +104,7 @@ class Reception:
             self._answers.keep(source, key, Remembered(digest, answer, status))
         return Response(answer, status, media_type="application/json")
 
-    def _judged(self, source: Source, body: Any, call: str | None, key: str) -> Judged:
+    def _judged(self, source: Source, body: Any, call: str | None, key: str, agent: str) -> Judged:
         parts = _parts(body, call)
         if not parts:
             raise Problem(422, "no-events", "there is no event in the body")
@@ -113,7 +114,7 @@ class Reception:
         self._gate.count(source, len(parts))
         now, knowledge = self._clock(), self._gate.knowledge()
         judge = self.known.judge(knowledge, now)
-        desk = Desk(source, judge, knowledge.routes, received=now, key=key)
+        desk = Desk(source, judge, knowledge.routes, received=now, key=key, agent=agent)
         if call is None:
             judged = desk.events(parts)
         else:
