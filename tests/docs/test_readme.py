@@ -114,6 +114,7 @@ EXPECTED = {
     "/v1/users/ann/timeline": r'"kind":"event"',
     "headrace export": r'"user_id":"ann"',
     "streams add": r'"user_id":"7"(?s:.*)\nshop_orders +(?:starting|active)',
+    "keys add": r'"user_id":"ann"(?s:.*)\ncheckout +hrk_',
     "sources add": r'"kept":"kafka","accepted":1(?s:.*)\nshop +hrw_',
     "recompute_segments.py": r"(?m)^0 differences in",
     "headrace forget": r"(?m)^genuine +true$",
