@@ -17,7 +17,7 @@ from headrace.engine.advance import advance
 from headrace.engine.compact import OF_ITS_BATCH, compact, merge
 from headrace.engine.repeats import MOST_IDS
 from headrace.engine.state import (
-    FACTS_SCHEMA,
+    ARRIVED_SCHEMA,
     STATE_SCHEMA,
     empty_state,
     pack_members,
@@ -92,7 +92,7 @@ def facts(*rows: Mapping[str, Any]) -> pa.Table:
         }
         for i, row in enumerate(rows)
     ]  # fmt: skip
-    return pa.Table.from_pylist(filled, schema=FACTS_SCHEMA)
+    return pa.Table.from_pylist(filled, schema=ARRIVED_SCHEMA)
 
 
 def buys(user: str, amount: Any, **more: Any) -> dict[str, Any]:

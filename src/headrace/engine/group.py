@@ -14,8 +14,8 @@ from headrace.engine.identity import FORGOTTEN, LINKS
 from headrace.engine.program import NEVER
 from headrace.engine.state import (
     ADDING,
+    ARRIVED_SCHEMA,
     CURRENT,
-    FACTS_SCHEMA,
     GONE,
     INPUT_SCHEMA,
     JOINED,
@@ -125,8 +125,8 @@ def input_rows(table: pa.Table) -> pa.Table:
 
 
 def fact_rows(table: pa.Table) -> pa.Table:
-    """FACTS_SCHEMA, without the lines that speak of identities."""
-    rows = normalised(table, FACTS_SCHEMA)
+    """ARRIVED_SCHEMA, without the lines that speak of identities."""
+    rows = normalised(table, ARRIVED_SCHEMA)
     link = pc.is_in(rows["type"], pa.array(LINKS))
     return rows.filter(pc.invert(link)) if pc.any(link).as_py() else rows
 
@@ -165,7 +165,7 @@ class Facts:
 
 
 def facts_of(events: pa.Table, owners: Ints, types: Mapping[str, int]) -> Facts:
-    """Facts of a FACTS_SCHEMA table."""
+    """Facts of a table of them."""
     coded = events["type"].combine_chunks().dictionary_encode()
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.combine_chunks()

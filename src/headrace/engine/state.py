@@ -61,10 +61,11 @@ FACTS_SCHEMA = pa.schema(
         ("partition", pa.int32()),
         ("offset", pa.int64()),
         ("at", pa.int64()),
-        ("topic", pa.string()),
     ]
 )
-"""``topic`` is known of events only whose repeats somebody wants to be named."""
+
+ARRIVED_SCHEMA = FACTS_SCHEMA.append(pa.field("topic", pa.string()))
+"""Facts of a batch; the ``topic`` is given of those whose repeats somebody wants to be named."""
 
 STATE_SCHEMA = pa.schema(
     [

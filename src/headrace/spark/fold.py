@@ -117,6 +117,7 @@ def brought_together(
 ) -> DataFrame:
     """What ``kernel`` makes of the state rows and the facts of each group of whole users."""
     columns = state.columns
+    facts = _fact_columns(events)
 
     def run_group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         both = list(batches)
@@ -124,8 +125,8 @@ def brought_together(
             return
         rows = pa.Table.from_batches(both)
         is_event = rows["is_event"]
-        happened = rows.filter(is_event).select(["user_id", *(f"event_{c}" for c in EVENT_COLUMNS)])
-        happened = happened.rename_columns(["user_id", *EVENT_COLUMNS])
+        happened = rows.filter(is_event).select(["user_id", *(f"event_{c}" for c in facts)])
+        happened = happened.rename_columns(["user_id", *facts])
         stood = rows.filter(pc.invert(is_event)).select(columns)
         yield from kernel(stood, happened).to_batches()
 
@@ -154,12 +155,17 @@ def by_group(rows: DataFrame, groups: int) -> DataFrame:
     return rows.repartitionById(groups, F.pmod(user_hash(), F.lit(groups)).cast("int"))
 
 
+def _fact_columns(events: DataFrame) -> list[str]:
+    """What the kernel takes of the facts; who only looks at states does not know all of it."""
+    return [name for name in EVENT_COLUMNS if name in events.columns]
+
+
 def _side_by_side(events: DataFrame, state: DataFrame) -> DataFrame:
     """One frame of both kinds of rows, so that one shuffle brings a user's together."""
     happened = events.select(
         F.lit(True).alias("is_event"),
         "user_id",
-        *(F.col(c).alias(f"event_{c}") for c in EVENT_COLUMNS),
+        *(F.col(c).alias(f"event_{c}") for c in _fact_columns(events)),
     )
     stood = state.select(F.lit(False).alias("is_event"), *state.columns)
     return happened.unionByName(stood, allowMissingColumns=True)
