@@ -50,8 +50,8 @@ TRIALS = {
         or take over 15 s, and in the end the members are those of the reference evaluator.""",
 }
 TRACED = (
-    "Where a trial found differences, `docs/decisions/` says what they were: those of the storm of"
-    " 2026-11-22 were the trial's own (24)."
+    "Where a trial finds differences, `docs/decisions/` says what they were: those of an earlier"
+    " storm of 2026-11-22, seed 20261126, were the trial's own (24)."
 )
 SCRIPTS = {"failovers": "storm.py --reserve"}
 BROKEN = """A story of deaths and restarts, told to the build as it is, in which nothing may be
