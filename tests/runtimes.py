@@ -5,14 +5,13 @@ Run as a script it is one runtime, in a hurry: runtimes.py HOME POSTGRES_URL DIA
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,15 +131,27 @@ def staged(folder: Path, url: str) -> Iterator[Stage]:
     for watcher in stage.watchers:
         watcher.kill()
         watcher.wait()
-    for line in stage.diary:
-        pid = int(line.split()[1])
-        try:
-            if "run_stream.py" in " ".join(psutil.Process(pid).cmdline()):
-                os.kill(pid, signal.SIGKILL)
-        except (psutil.Error, ProcessLookupError):
-            continue
+    # Not by the diary: one that was launched a moment ago has not written into it yet, and may be
+    # about to have a child.
+    while drivers := _drivers_of(folder):
+        for driver in drivers:
+            with suppress(psutil.Error):
+                driver.kill()
+        psutil.wait_procs(drivers, timeout=5)
     store.close()
     assert "TWO-WRITERS" not in stage.words()
+
+
+def _drivers_of(folder: Path) -> list[psutil.Process]:
+    """The processes of drivers that live in ``folder``."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            is_driver = any(word.endswith(("fake_submit.py", "run_stream.py")) for word in words)
+            if is_driver and any(word.startswith(f"{folder}/") for word in words):
+                found.append(process)
+    return found
 
 
 if __name__ == "__main__":
