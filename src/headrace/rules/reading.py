@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TypeVar
 
 from headrace.errors import Place, Problem
 from headrace.rules.nodes import Mapping, Node, Scalar, Sequence
 from headrace.rules.source import Path, did_you_mean
+
+_Name = TypeVar("_Name", bound=str)
 
 LARGEST_EXPONENT = 40  # numbers beyond are compared with nothing we keep
 
@@ -73,6 +76,18 @@ class Reading:
                 self.problem("HR113", f"the number {node.text} is out of range", node.place)
                 return None
         return value
+
+    def choice(self, node: Mapping, key: str, options: tuple[_Name, ...], usual: _Name) -> _Name:
+        """What ``key`` of ``node`` says of ``options``, or ``usual`` where it says nothing."""
+        value = node.get(key)
+        if value is None:
+            return usual
+        text = value.text if isinstance(value, Scalar) else ""
+        if text in options:
+            return options[options.index(text)]
+        message = f"{key!r} is one of {', '.join(options)}, not {described(value)}"
+        self.problem("HR113", message, value.place, did_you_mean(text, options))
+        return usual
 
     def known_keys(self, node: Mapping, keys: Iterable[str], what: str) -> None:
         """Note every key of ``node`` that is not among ``keys``."""

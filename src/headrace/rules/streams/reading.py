@@ -26,7 +26,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, get_args
 
 from headrace.errors import Problem, RuleError
 from headrace.rules.documents import in_order
@@ -35,39 +35,29 @@ from headrace.rules.metadata import read_head, read_metadata
 from headrace.rules.nodes import Mapping as MappingNode
 from headrace.rules.nodes import Node, Scalar, plain, read_node
 from headrace.rules.reading import Reading, described
-from headrace.rules.source import did_you_mean
+from headrace.rules.streams.expressions import read_expression, read_expressions
 from headrace.rules.streams.model import (
     PARTITIONS,
     RETENTION,
     At,
     Begin,
-    Computed,
     Constant,
-    Conversion,
-    Converted,
     Expression,
-    First,
     Format,
     Joined,
-    Lookup,
-    Lower,
     Mapped,
     Stream,
 )
-from headrace.rules.streams.paths import parse_path
 from headrace.rules.streams.schemas import schema_problem
 
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 BEGINNINGS: Final[tuple[Begin, ...]] = get_args(Begin)
-CONVERSIONS: Final[tuple[Conversion, ...]] = get_args(Conversion)
 FIELDS: Final = ("type", "user_id", "ts", "event_id", "from", "to")
 SPEC: Final = (
     "topic", "format", "types", "sources", "begin", "partitions", "retention", "silent_after",
     "schema", "schema_id", "map", "enrich",
 )  # fmt: skip
 MOST_PARTITIONS: Final = 1_000
-LONGEST_NAME: Final = 256
-DEEPEST: Final = 8
 _TOPIC = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}")  # Kafka's own rule
 _CLOUD_EVENT: Final[Mapping[str, Expression]] = {
     "type": At(("type",)),
@@ -120,7 +110,7 @@ def _stream(reading: Reading, node: Node, beside: Beside | None) -> Stream | Non
     if spec is None:
         return None
     reading.known_keys(spec, SPEC, "'spec'")
-    form = _choice(reading, spec, "format", FORMATS, "json")
+    form = reading.choice(spec, "format", FORMATS, "json")
     return Stream(
         id=texts.get("id", ""),
         owner=texts.get("owner", ""),
@@ -129,14 +119,14 @@ def _stream(reading: Reading, node: Node, beside: Beside | None) -> Stream | Non
         format=form,
         types=_names(reading, spec.get("types"), "'types'", "an event type"),
         sources=_sources(reading, spec, form),
-        begin=_choice(reading, spec, "begin", BEGINNINGS, "earliest"),
+        begin=reading.choice(spec, "begin", BEGINNINGS, "earliest"),
         partitions=_partitions(reading, spec.get("partitions")),
         retention=_duration(reading, spec.get("retention"), "'retention'") or RETENTION,
         silent_after=_duration(reading, spec.get("silent_after"), "'silent_after'"),
         schema=_schema(reading, spec, form, beside),
         schema_id=_schema_id(reading, spec.get("schema_id"), form),
         map=_map(reading, spec, form),
-        enrich=_expressions(reading, spec.get("enrich"), "'enrich'"),
+        enrich=read_expressions(reading, spec.get("enrich"), "'enrich'"),
     )
 
 
@@ -149,24 +139,6 @@ def _topic(reading: Reading, spec: MappingNode) -> str:
         message = f"Kafka has no topics named {text!r}: A to Z, 0 to 9, '.', '_' and '-' only"
         reading.problem("HR111", message, node.place)
     return text
-
-
-_Name = TypeVar("_Name", bound=str)
-
-
-def _choice(
-    reading: Reading, node: MappingNode, key: str, options: tuple[_Name, ...], usual: _Name
-) -> _Name:
-    value = node.get(key)
-    if value is None:
-        return usual
-    text = value.text if isinstance(value, Scalar) else ""
-    if text in options:
-        return options[options.index(text)]
-    hint = did_you_mean(text, options)
-    message = f"{key!r} is one of {', '.join(options)}, not {described(value)}"
-    reading.problem("HR113", message, value.place, hint)
-    return usual
 
 
 def _names(reading: Reading, node: Node | None, what: str, each: str) -> tuple[str, ...]:
@@ -273,7 +245,7 @@ def _map(reading: Reading, spec: MappingNode, form: Format) -> Mapped:
         entry.key: found
         for entry in body
         if entry.key in FIELDS
-        and (found := _expression(reading, entry.value, f"{entry.key!r}")) is not None
+        and (found := read_expression(reading, entry.value, f"{entry.key!r}")) is not None
     }
     fields = {**_CLOUD_EVENT, **written} if is_cloud_event else written
     missing = [name for name in ("type", "user_id", "ts") if name not in fields]
@@ -282,150 +254,12 @@ def _map(reading: Reading, spec: MappingNode, form: Format) -> Mapped:
         names = ", ".join(map(repr, missing))
         reading.problem("HR109", f"'map' does not say where {names} is found", body.place)
     whole = body.get("all_properties")
-    found = _expression(reading, whole, "'all_properties'") if whole is not None else None
+    found = read_expression(reading, whole, "'all_properties'") if whole is not None else None
     if whole is not None and found is not None and not isinstance(found, At):
         reading.problem("HR113", "'all_properties' is a path to an object", whole.place)
     usual = At(("data",)) if is_cloud_event and whole is None else None
     return Mapped(
         fields=fields,
-        properties=_expressions(reading, body.get("properties"), "'properties'"),
+        properties=read_expressions(reading, body.get("properties"), "'properties'"),
         all_properties=found if isinstance(found, At) else usual,
     )
-
-
-def _expressions(reading: Reading, node: Node | None, what: str) -> dict[str, Expression]:
-    body = reading.mapping(node, what) if node is not None else None
-    for entry in body or ():
-        if not (0 < len(entry.key) <= LONGEST_NAME and entry.key.isprintable()):
-            message = f"the name of a property is 1 to {LONGEST_NAME} printable characters"
-            reading.problem("HR111", message, entry.place)
-    return {
-        entry.key: found
-        for entry in body or ()
-        if (found := _expression(reading, entry.value, f"{entry.key!r}")) is not None
-    }
-
-
-def _expression(reading: Reading, node: Node, what: str, depth: int = 0) -> Expression | None:
-    if isinstance(node, Scalar):
-        return _leaf(reading, node, what)
-    body = reading.mapping(node, what)
-    if body is None:
-        return None
-    if depth > DEEPEST:
-        reading.problem("HR106", f"{what} is nested more than {DEEPEST} deep", node.place)
-        return None
-    heads = [entry for entry in body if entry.key in FORMS]
-    if len(heads) != 1:
-        names = ", ".join(FORMS)
-        reading.problem("HR114", f"{what} has one of the keys {names}", body.place)
-        return None
-    form = FORMS[heads[0].key]
-    reading.known_keys(body, (heads[0].key, *form.beside), what)
-    return form.read(reading, body, heads[0].value, depth + 1)
-
-
-def _leaf(reading: Reading, node: Scalar, what: str) -> Expression | None:
-    value = _literal(reading, node, what)
-    if not isinstance(value, str) or not value.startswith("$"):
-        return None if value is None else Constant(value)
-    try:
-        return parse_path(value)
-    except ValueError as error:
-        hint = "a constant that begins with '$' is written {constant: ..}"
-        reading.problem("HR113", str(error), node.place, hint)
-        return None
-
-
-def _literal(reading: Reading, node: Node, what: str) -> str | Decimal | bool | None:
-    """A constant that can be kept as it is."""
-    value = reading.literal(node, what)
-    if isinstance(value, Decimal) and Decimal(repr(float(value))) != value:
-        reading.problem("HR113", f"{what} has more digits than are kept: {value}", node.place)
-    elif isinstance(value, str) and not value.isprintable():
-        reading.problem("HR113", f"{what} has characters that cannot be seen", node.place)
-    else:
-        return value
-    return None
-
-
-def _constant(reading: Reading, body: MappingNode, node: Node, depth: int) -> Expression | None:
-    value = _literal(reading, node, "'constant'")
-    return None if value is None else Constant(value)
-
-
-def _converted(reading: Reading, body: MappingNode, node: Node, depth: int) -> Expression | None:
-    of = _expression(reading, node, "'convert'", depth)
-    reading.required(body, "to", "a conversion")
-    to = _choice(reading, body, "to", CONVERSIONS, "text")
-    return None if of is None else Converted(of, to)
-
-
-def _lookup(reading: Reading, body: MappingNode, node: Node, depth: int) -> Expression | None:
-    of = _expression(reading, node, "'lookup'", depth)
-    found = reading.required(body, "in", "a lookup")
-    rows = reading.mapping(found, "'in'") if found is not None else None
-    table = {
-        entry.key: value
-        for entry in rows or ()
-        if (value := _literal(reading, entry.value, f"what {entry.key!r} becomes")) is not None
-    }
-    usual = body.get("default")
-    default = _literal(reading, usual, "'default'") if usual is not None else None
-    return None if of is None else Lookup(of, table, default)
-
-
-def _several(reading: Reading, node: Node, what: str, depth: int) -> tuple[Expression, ...] | None:
-    items = reading.sequence(node, what)
-    if items is None:
-        return None
-    parts = [_expression(reading, item, f"a part of {what}", depth) for item in items.items]
-    if not parts:
-        reading.problem("HR113", f"{what} has at least one part", node.place)
-    return tuple(part for part in parts if part is not None)
-
-
-def _first(reading: Reading, body: MappingNode, node: Node, depth: int) -> Expression | None:
-    parts = _several(reading, node, "'first'", depth)
-    return None if parts is None else First(parts)
-
-
-def _joined(reading: Reading, body: MappingNode, node: Node, depth: int) -> Expression | None:
-    parts = _several(reading, node, "'join'", depth)
-    return None if parts is None else Joined(parts)
-
-
-def _lower(reading: Reading, body: MappingNode, node: Node, depth: int) -> Expression | None:
-    of = _expression(reading, node, "'lower'", depth)
-    return None if of is None else Lower(of)
-
-
-def _computed(how: Literal["sum", "product"]) -> _Read:
-    def read(reading: Reading, body: MappingNode, node: Node, depth: int) -> Expression | None:
-        parts = _several(reading, node, f"{how!r}", depth)
-        return None if parts is None else Computed(how, parts)
-
-    return read
-
-
-_Read = Callable[[Reading, MappingNode, Node, int], Expression | None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """How an expression with a certain key is read, and what may stand beside the key."""
-
-    read: _Read
-    beside: tuple[str, ...] = ()
-
-
-FORMS: Final[Mapping[str, _Form]] = {
-    "constant": _Form(_constant),
-    "convert": _Form(_converted, ("to",)),
-    "lookup": _Form(_lookup, ("in", "default")),
-    "first": _Form(_first),
-    "join": _Form(_joined),
-    "lower": _Form(_lower),
-    "sum": _Form(_computed("sum")),
-    "product": _Form(_computed("product")),
-}

@@ -60,9 +60,9 @@ def schema_problem(is_avro: bool, text: str) -> str | None:
     return None
 
 
-def violation(text: str, message: bytes) -> str:
+def violation(text: str, message: Any) -> str:
     """Where a message first breaks a JSON Schema, and how; empty where it does not."""
-    for error in json_validator(text).iter_errors(json.loads(message)):
+    for error in json_validator(text).iter_errors(message):
         return f"/{'/'.join(map(str, error.instance_path))}: {error.message}"
     return ""
 
