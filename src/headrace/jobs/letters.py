@@ -7,9 +7,6 @@ which messages have been sent again.
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,6 +27,7 @@ from headrace.rules.fixes import Fix, Unfixable
 from headrace.settings import Settings
 from headrace.store import Store, StoreDown
 from headrace.store.audit import Entry
+from headrace.store.leases import new_holder
 
 AT_ONCE = 1_000
 LEASE = "replay"
@@ -138,7 +136,7 @@ def _alone(store: Store) -> Iterator[Callable[[], None]]:
 
     Whoever holds on says so before each portion. OperatorError where another is under way.
     """
-    holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+    holder = new_holder()
     if store.take_lease(LEASE, holder, HELD) is None:
         raise OperatorError(
             f"another replay is under way, by {store.lease_holder(LEASE)}, or was cut off less than"

@@ -9,7 +9,6 @@ whether the run is done already.
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import sys
 import threading
@@ -25,6 +24,7 @@ import structlog
 
 from headrace.settings import Settings
 from headrace.store import Kind, Store, StoreDown
+from headrace.store.leases import new_holder
 
 Note: TypeAlias = Callable[[Mapping[str, Any]], None]
 Work: TypeAlias = Callable[[Note], int | None]
@@ -86,7 +86,7 @@ def _recorded(store: Store, kind: Kind, name: str, work: Work) -> int:
 @contextmanager
 def _held(store: Store, kind: Kind, timings: Timings) -> Iterator[None]:
     """Hold the lease of ``kind``, renewed by a thread, once nobody else does."""
-    holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+    holder = new_holder()
     ttl = timedelta(seconds=timings.lease)
     told = False
     while store.take_lease(kind, holder, ttl) is None:

@@ -12,8 +12,6 @@ gone, since the kernel then gives it the lock on the tables.
 
 from __future__ import annotations
 
-import os
-import secrets
 import socket
 import threading
 import time
@@ -34,6 +32,7 @@ from headrace.runtime.writer import Writer, Writers
 from headrace.settings import Settings
 from headrace.settings.places import project_root
 from headrace.store import SERVICE_SECONDS, Store, StoreDown
+from headrace.store.leases import new_holder
 from headrace.store.progress import Kind, State
 
 log = structlog.get_logger()
@@ -109,9 +108,7 @@ class Supervisor:
     writers: Writers
     command: tuple[Sequence[str], Path]
     timings: Timings
-    holder: str = field(
-        default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
-    )
+    holder: str = field(default_factory=new_holder)
     with_reserve: bool = False
     writer: Writer | None = None
     reserve: Writer | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,6 +21,12 @@ class Lease:
     job: str
     holder: str
     taken_from: str | None
+
+
+def new_holder() -> str:
+    """A name for one that would hold a lease: its machine, its process, and what tells two of the
+    same process apart."""
+    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
 
 def take(connection: Connection, job: str, holder: str, ttl: timedelta) -> Lease | None:
