@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from sqlalchemy import Connection, insert, select
 
@@ -21,7 +22,13 @@ def latest_text(connection: Connection) -> str | None:
 def latest(connection: Connection) -> Catalog | None:
     """The catalog in force."""
     text = latest_text(connection)
-    return parse_catalog(text, "postgres:catalog") if text is not None else None
+    return _parsed(text) if text is not None else None
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Catalog:
+    # The APIs ask for it every few seconds, and it rarely is another one.
+    return parse_catalog(text, "postgres:catalog")
 
 
 def put(connection: Connection, catalog: Catalog, *, author: str, reason: str) -> None:
