@@ -130,7 +130,7 @@ def move(
         raise OperatorError(f"no stream {id!r} ({hint})", code="HR947")
     if found.state not in BEFORE[state]:
         raise OperatorError(f"the stream {id!r} is {found.state}: not {state} next", code="HR948")
-    if state == "retired" and found.state == "active" and found.stream.sources:
+    if state == "retired" and found.state != "draft" and found.stream.sources:
         raise OperatorError(
             f"events of {', '.join(found.stream.sources)} still go to the stream {id!r}: activate a"
             " version without 'sources', wait until nothing of its topic lies unread, and retire it"
