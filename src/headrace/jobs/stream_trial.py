@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from headrace.clock import DAY, Instant, format_instant
 from headrace.engine.door import Doors, admit
+from headrace.engine.forms import read_json
 from headrace.engine.mapping import Mapper
 from headrace.kafka.confluent import ConfluentConsumer
 from headrace.rules.catalog import Catalog
@@ -62,7 +63,9 @@ def tried(
             numbers = trial.rejected.setdefault(row["reason"], [])
             numbers.append(number)
             if row["reason"] == "wrong-schema" and len(numbers) == 1 and stream.format != "avro":
-                trial.details["wrong-schema"] = violation(stream.schema, values[number - 1])
+                trial.details["wrong-schema"] = violation(
+                    stream.schema, read_json(values[number - 1])
+                )
             continue
         trial.accepted += 1
         if len(trial.events) < SHOWN:

@@ -12,18 +12,18 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Literal
 
-import structlog
 from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.clock import SECOND, Clock, system_clock
-from headrace.serving.limits import Buckets, Monotonic
+from headrace.serving.limits import Guesses, Monotonic
 from headrace.serving.problems import Problem, unavailable
+from headrace.serving.refreshing import keep_fresh
 from headrace.store.api_keys import MAY, ApiKey, Permission, Role, open_ones
 from headrace.store.sources import hashed
 
@@ -60,9 +60,6 @@ NEEDED: Final[Mapping[str, Needed]] = {
 
 REFRESH_SECONDS: Final = 3.0
 LONGEST_KEY: Final = 256
-# Wrong keys of one address: so many at once, and one a second.
-WRONG_KEYS: Final = 60
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +93,7 @@ class Keyring:
         self._clock = clock
         self._open: Mapping[str, ApiKey] | None = None
         self._used: dict[str, datetime] = {}
-        self._peers = Buckets(monotonic)
+        self._guesses = Guesses(monotonic)
 
     def refresh(self) -> None:
         """Read the keys anew, and tell which were used; raises OperatorError, and keeps them."""
@@ -107,25 +104,18 @@ class Keyring:
 
     async def keep_fresh(self) -> None:
         """Refresh until cancelled."""
-        was_down = False
-        while True:
-            try:
-                await asyncio.to_thread(self.refresh)
-                was_down = False
-            except Exception as error:  # the outermost loop: the keys known last go on
-                if not was_down:
-                    log.warning("API keys stay as they were", error=str(error))
-                was_down = True
-            await asyncio.sleep(REFRESH_SECONDS)
+        refresh = partial(asyncio.to_thread, self.refresh)
+        await keep_fresh(refresh, seconds=REFRESH_SECONDS, stale="API keys stay as they were")
 
     def admitted(self, request: HTTPConnection, needed: Needed) -> Caller:
         """Who sends ``request``. Problem 401 for nobody we know, 403 for who may not do that."""
-        caller = self._caller(request)
+        caller = self.caller(request)
         if needed != "nothing" and needed not in caller.may:
             raise Problem(403, "not-allowed", f"{caller.name} may not {needed} here")
         return caller
 
-    def _caller(self, request: HTTPConnection) -> Caller:
+    def caller(self, request: HTTPConnection) -> Caller:
+        """Who sends ``request``. Problem 401 for nobody we know, 503 while nobody can say."""
         given = request.headers.get("authorization")
         if given is None:
             if self._anonymous is None:
@@ -138,13 +128,7 @@ class Keyring:
         found = self._open.get(hashed(key)) if key else None
         now = self._now()
         if found is None or not found.is_open(now):
-            peer = request.client.host if request.client else ""
-            wait = self._peers.take(peer, 1, rate=1, most=WRONG_KEYS)
-            if wait:
-                detail = "too many wrong keys from this address"
-                raise Problem(
-                    429, "too-many-wrong-keys", detail, headers={"Retry-After": str(wait)}
-                )
+            self._guesses.count(request)
             raise _who_are_you("this API key opens nothing")
         self._used[found.key_hash] = now
         return Caller(f"key {found.name}", found.may)
@@ -156,24 +140,6 @@ class Keyring:
 def _who_are_you(detail: str) -> Problem:
     headers = {"WWW-Authenticate": 'Bearer realm="headrace"'}
     return Problem(401, "unknown-key", detail, headers=headers)
-
-
-class KeyFirst:
-    """Lets nobody send a body whose key opens nothing."""
-
-    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
-        self._app = app
-        self._keyring = keyring
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-            try:
-                self._keyring.admitted(HTTPConnection(scope), "nothing")
-            except Problem as problem:
-                problem.headers = {**problem.headers, "Connection": "close"}
-                await problem.response()(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 class Guarded(APIRoute):

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from headrace.clock import SECOND, Clock, system_clock
 from headrace.metrics import Metrics
 from headrace.serving import problems
-from headrace.serving.access import KeyFirst, Keyring
-from headrace.serving.edge import BodyLimit, Measured, RawUserPaths
+from headrace.serving.access import Keyring
+from headrace.serving.edge import BodyLimit, KeyFirst, Measured, RawUserPaths
 from headrace.serving.exports import Exports
 from headrace.serving.freshness import Freshness
 from headrace.serving.ports import Ports
@@ -92,7 +92,7 @@ def create_app(
         app.include_router(router)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=body_limit, seconds=BODY_SECONDS, at_once=AT_ONCE)
-    app.add_middleware(KeyFirst, keyring=keyring)
+    app.add_middleware(KeyFirst, check=keyring.caller)
     app.add_middleware(RawUserPaths, tails=(b"/segments", b"/profile", b"/timeline"))
     app.add_middleware(Measured, metrics=app.state.metrics)
     describe = app.openapi

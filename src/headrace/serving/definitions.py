@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import orjson
-import structlog
 
 from headrace.cache.model import CacheDown
 from headrace.clock import Clock, round_down, system_clock
@@ -18,11 +17,11 @@ from headrace.plan.model import Plan
 from headrace.plan.usage import harmless_measures
 from headrace.rules.catalog import Catalog
 from headrace.serving.ports import Building, Definition, Definitions, Personal
+from headrace.serving.refreshing import keep_fresh
 from headrace.serving.streams import StreamHealth, troubled
 from headrace.store import Progress, StoredPlan, StoredVersion
 
 REFRESH_SECONDS = 2.0
-log = structlog.get_logger()
 
 
 class Shelf(Protocol):
@@ -130,16 +129,8 @@ class StoredSegments:
 
     async def keep_fresh(self) -> None:
         """Refresh until cancelled."""
-        told = ""
-        while True:
-            try:
-                await self.refresh()
-                told = ""
-            except Exception as error:  # the outermost loop: what is known is answered all the same
-                if str(error) != told:
-                    log.warning("the segments' texts stay as they were", error=str(error))
-                told = str(error)
-            await asyncio.sleep(REFRESH_SECONDS)
+        stale = "the segments' texts stay as they were"
+        await keep_fresh(self.refresh, seconds=REFRESH_SECONDS, stale=stale)
 
 
 def _definition(row: StoredVersion) -> Definition:

@@ -1,11 +1,13 @@
-"""What happens to a request before any route: raw paths, body limits, measurements."""
+"""What happens to a request before any route: raw paths, keys, body limits, measurements."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from urllib.parse import quote
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.metrics import Metrics
@@ -38,6 +40,27 @@ class RawUserPaths:
                 kept = quote(user.replace(b"/", b"%2F"), safe="%~!$&'()*+,;=:@")
                 # In place: whoever measures reads the route from the same scope afterwards.
                 scope["path"] = f"{USERS.decode()}{kept}{tail.decode()}"
+        await self._app(scope, receive, send)
+
+
+class KeyFirst:
+    """Lets nobody send a body whose key could be judged without it.
+
+    ``check`` raises Problem for those who are to be turned away.
+    """
+
+    def __init__(self, app: ASGIApp, check: Callable[[HTTPConnection], object]) -> None:
+        self._app = app
+        self._check = check
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] in ("POST", "PATCH"):
+            try:
+                self._check(HTTPConnection(scope))
+            except Problem as problem:
+                problem.headers = {**problem.headers, "Connection": "close"}
+                await problem.response()(scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
 

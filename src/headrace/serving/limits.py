@@ -1,4 +1,4 @@
-"""How much a source may send, and how often somebody may try keys."""
+"""How much somebody may send, and how often an address may try keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from starlette.requests import HTTPConnection
+
+from headrace.serving.problems import Problem
+
 MOST_REMEMBERED: Final = 10_000
+# Wrong keys of one address: so many at once, and one a second. Guessing is hopeless anyway; this
+# keeps the noise down.
+WRONG_KEYS: Final = 60
 
 Monotonic = Callable[[], float]
 
@@ -54,3 +61,24 @@ class Buckets:
         if len(self._by_name) > MOST_REMEMBERED:
             self._by_name.popitem(last=False)
         return math.ceil(bucket.take(amount, now))
+
+
+class Guesses:
+    """Wrong keys by address: that of who is connected, whatever headers say of others."""
+
+    def __init__(self, monotonic: Monotonic = time.monotonic) -> None:
+        # Apart from other buckets: strangers must not have those of others forgotten.
+        self._peers = Buckets(monotonic)
+
+    def count(self, connection: HTTPConnection, wrong: int = 1) -> None:
+        """Note a wrong key, or none; Problem 429 where there have been too many."""
+        peer = connection.client.host if connection.client else ""
+        wait = self._peers.take(peer, wrong, rate=1, most=WRONG_KEYS)
+        if wait:
+            detail = "too many wrong keys from this address"
+            raise too_many("too-many-wrong-keys", detail, wait)
+
+
+def too_many(code: str, detail: str, wait: int) -> Problem:
+    """429: in ``wait`` seconds there may be more."""
+    return Problem(429, code, detail, headers={"Retry-After": str(wait)})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from headrace.serving.ports import Personal
+from headrace.serving.problems import Problem
 
 Value = TypeVar("Value")
 
@@ -36,9 +37,12 @@ class Mask:
         masked = sorted(values.keys() - harmless)
         return {name: of for name, of in values.items() if name in harmless}, masked
 
-    def hides(self, trait: str) -> bool:
-        """Is this trait taken away?"""
-        return self.personal is None or trait in self.personal.traits
+    def require(self, traits: Iterable[str]) -> None:
+        """Problem 403 where one of ``traits`` is taken away: it may not be asked for by value."""
+        for trait in traits:
+            if self.personal is None or trait in self.personal.traits:
+                detail = f"{trait!r} identifies a person: this may not ask it"
+                raise Problem(403, "not-allowed", detail)
 
     @staticmethod
     def _parted(

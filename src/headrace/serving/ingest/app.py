@@ -12,10 +12,10 @@ from headrace.metrics import CONTENT_TYPE, Metrics
 from headrace.serving import problems
 from headrace.serving.app import Lifespan, described
 from headrace.serving.asking import AskedUser
-from headrace.serving.edge import BodyLimit, Measured, RawUserPaths
+from headrace.serving.edge import BodyLimit, KeyFirst, Measured, RawUserPaths
 from headrace.serving.ingest.body import LARGEST, json_of, plain
 from headrace.serving.ingest.calls import CALLS
-from headrace.serving.ingest.gate import Cors, Gate, KeyFirst
+from headrace.serving.ingest.gate import Cors, Gate
 from headrace.serving.ingest.known import Known
 from headrace.serving.ingest.models import CALL, EVENT, Alive, Ready, Taken
 from headrace.serving.ingest.reception import MOST_EVENTS, Reception
@@ -85,7 +85,7 @@ def create_ingest_app(
     app.include_router(router)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=LARGEST, seconds=BODY_SECONDS, at_once=AT_ONCE)
-    app.add_middleware(KeyFirst, gate=gate)
+    app.add_middleware(KeyFirst, check=gate.check_header)
     app.add_middleware(Cors, known=known)
     app.add_middleware(RawUserPaths, tails=(b"/traits", b":forget"))
     app.add_middleware(Measured, metrics=metrics)

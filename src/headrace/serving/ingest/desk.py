@@ -94,8 +94,8 @@ class Desk:
     def events(self, events: Sequence[Any]) -> Judged:
         """Take events in our own form; what they leave out is filled in."""
         results, messages = [], []
+        traffic = traffic_of(self._source, self._agent)
         for index, event in enumerate(events):
-            traffic = traffic_of(self._source, self._agent)
             result, message = self._taken(index, self._filled(index, event), traffic)
             results.append(result)
             messages += [message] if message is not None else []

@@ -14,15 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.serving.ingest.desk import WRITE_KEY
 from headrace.serving.ingest.known import Knowledge, Known
-from headrace.serving.limits import Buckets, Monotonic
+from headrace.serving.limits import Buckets, Guesses, Monotonic, too_many
 from headrace.serving.problems import Problem, unavailable
 from headrace.store import Source
 from headrace.store.sources import hashed
 
 LONGEST_KEY: Final = 256
-# Wrong keys of one address: so many at once, and one a second. Guessing is hopeless anyway; this
-# keeps the noise down.
-WRONG_KEYS: Final = 60
 # Two seconds' worth may come at once.
 BURST_SECONDS: Final = 2
 
@@ -33,7 +30,7 @@ class Gate:
     def __init__(self, known: Known, monotonic: Monotonic = time.monotonic) -> None:
         self._known = known
         self._sources = Buckets(monotonic)
-        self._peers = Buckets(monotonic)  # apart: strangers must not have the others forgotten
+        self._guesses = Guesses(monotonic)
 
     def knowledge(self) -> Knowledge:
         """What is known; Problem 503 before anything has been read."""
@@ -47,18 +44,14 @@ class Gate:
             self.source(connection)
         else:  # the key may be in the body, of those who have not shown too many wrong ones
             self.knowledge()
-            wait = self._peers.take(_peer(connection), 0, rate=1, most=WRONG_KEYS)
-            if wait:
-                raise _too_many_wrong(wait)
+            self._guesses.count(connection, 0)
 
     def source(self, request: HTTPConnection, body: Any = None) -> Source:
         """The source whose key ``request``, or its JSON ``body``, shows."""
         key = _key_of(request.headers, body)
         found = self.knowledge().sources.get(hashed(key)) if key else None
         if found is None:
-            wait = self._peers.take(_peer(request), 1, rate=1, most=WRONG_KEYS)
-            if wait:
-                raise _too_many_wrong(wait)
+            self._guesses.count(request)
             raise Problem(
                 401,
                 "unknown-key",
@@ -76,20 +69,7 @@ class Gate:
         rate = source.events_per_second
         wait = self._sources.take(source.name, events, rate=rate, most=rate * BURST_SECONDS)
         if wait:
-            raise _too_many("too-many-events", f"more than {rate} events a second", wait)
-
-
-def _peer(connection: HTTPConnection) -> str:
-    """Who is connected, whatever headers say of others behind him."""
-    return connection.client.host if connection.client else ""
-
-
-def _too_many_wrong(wait: int) -> Problem:
-    return _too_many("too-many-wrong-keys", "too many wrong keys from this address", wait)
-
-
-def _too_many(code: str, detail: str, wait: int) -> Problem:
-    return Problem(429, code, detail, headers={"Retry-After": str(wait)})
+            raise too_many("too-many-events", f"more than {rate} events a second", wait)
 
 
 def _key_of(headers: Mapping[str, str], body: Any) -> str:
@@ -107,24 +87,6 @@ def _key_of(headers: Mapping[str, str], body: Any) -> str:
         case "" if isinstance(body, dict) and isinstance(body.get(WRITE_KEY), str):
             key = body[WRITE_KEY]
     return key if len(key) <= LONGEST_KEY else ""
-
-
-class KeyFirst:
-    """Lets nobody send a body whose key could be judged without it."""
-
-    def __init__(self, app: ASGIApp, gate: Gate) -> None:
-        self._app = app
-        self._gate = gate
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] in ("POST", "PATCH"):
-            try:
-                self._gate.check_header(HTTPConnection(scope))
-            except Problem as problem:
-                problem.headers = {**problem.headers, "Connection": "close"}
-                await problem.response()(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 class Cors:

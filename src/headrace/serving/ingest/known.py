@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
-
-import structlog
 
 from headrace.clock import DAY, SECOND, Instant
 from headrace.engine.judge import Judge
 from headrace.rules.catalog import Catalog
 from headrace.serving.ingest.routing import Routes
+from headrace.serving.refreshing import keep_fresh
 from headrace.store import Source, StoredStream
 
 REFRESH_SECONDS: Final = 3.0
-log = structlog.get_logger()
 
 
 class Definitions(Protocol):
@@ -68,17 +67,10 @@ class Known:
         self.now = Knowledge(alive, self._definitions.catalog() or Catalog(), origins, routes)
 
     async def keep_fresh(self) -> None:
-        """Refresh for ever."""
-        was_down = False
-        while True:
-            try:
-                await asyncio.to_thread(self.refresh)
-                was_down = False
-            except Exception as error:  # the outermost loop: events may come in all the same
-                if not was_down:
-                    log.warning("sources and catalog stay as they were", error=str(error))
-                was_down = True
-            await asyncio.sleep(REFRESH_SECONDS)
+        """Refresh until cancelled."""
+        refresh = partial(asyncio.to_thread, self.refresh)
+        stale = "sources, catalog and streams stay as they were"
+        await keep_fresh(refresh, seconds=REFRESH_SECONDS, stale=stale)
 
     def judge(self, knowledge: Knowledge, now: Instant) -> Judge:
         """Judges as the stream would now; to the second, since making one takes a while."""

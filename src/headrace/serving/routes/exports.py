@@ -81,9 +81,7 @@ async def export_segment(
         why = terms.held[segment_id]
         raise Problem(409, "outputs-held", f"outputs of {segment_id} are held: {why}")
     traits = () if members_only else _traits(trait, terms)
-    for name in traits:
-        if mask.hides(name):
-            raise Problem(403, "not-allowed", f"{name!r} identifies a person: this may not ask it")
+    mask.require(traits)
     page = await memberships.members(segment_id, after="", limit=MEMBERS_AT_ONCE)
     if isinstance(page, NoPage):
         raise await _nothing_to_read(segment_id, page, segments)

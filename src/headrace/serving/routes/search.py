@@ -59,9 +59,7 @@ async def search_users(
     if not segment and not trait:
         raise _wrong("segment", "name at least one segment or trait")
     wanted = _wanted(trait, await outputs.terms()) if trait else {}
-    for name in wanted:
-        if mask.hides(name):
-            raise Problem(403, "not-allowed", f"{name!r} identifies a person: this may not ask it")
+    mask.require(wanted)
     query = searching.Query(tuple(dict.fromkeys(segment or ())), wanted)
     try:
         found = await searching.search(memberships, query, find, after=after, limit=limit)
