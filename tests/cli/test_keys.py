@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
-from headrace.cli import main
 from headrace.store import Store
 from headrace.store.sources import hashed
 
@@ -16,17 +16,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def headrace(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Run:
-    monkeypatch.setenv("HEADRACE_POSTGRES_URL", database_url)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = main(["keys", *words])
-        return code, *capfd.readouterr()
-
-    return run
+def headrace(on_postgres: Run) -> Run:
+    return partial(on_postgres, "keys")
 
 
 def test_story_of_a_key(headrace: Run, database_url: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from headrace.cli import main
 from headrace.store import Store
 from headrace.store.sources import hashed
 
@@ -15,17 +15,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def headrace(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Run:
-    monkeypatch.setenv("HEADRACE_POSTGRES_URL", database_url)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = main(["sources", *words])
-        return code, *capfd.readouterr()
-
-    return run
+def headrace(on_postgres: Run) -> Run:
+    return partial(on_postgres, "sources")
 
 
 def test_story_of_a_source(headrace: Run, database_url: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -13,22 +12,12 @@ from headrace.cli.invocation import Invocation, Output, invoked
 from headrace.cli.published import Author, Format, logged_in, opened_store
 from headrace.errors import OperatorError
 from headrace.store import ApiKey
-from headrace.store.api_keys import new_api_key
+from headrace.store.api_keys import Role, new_api_key
 from headrace.store.sources import hashed
 
 HINT = 8  # characters of a key that are shown again
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 Name = Annotated[str, typer.Argument(help="Such as checkout-service, or a person's name.")]
-
-
-class RoleName(StrEnum):
-    """What a key is for."""
-
-    VIEWER = "viewer"
-    ANALYST = "analyst"
-    APPROVER = "approver"
-    OPERATOR = "operator"
-    ADMIN = "admin"
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def add(
     context: typer.Context,
     name: Name,
-    role: Annotated[RoleName, typer.Option(help="What it may do: docs/access.md.")],
+    role: Annotated[Role, typer.Option(help="What it may do: docs/access.md.")],
     reveal: Annotated[
         bool, typer.Option("--reveal", help="It shows what identifies a person, too.")
     ] = False,
@@ -61,7 +50,7 @@ def add(
     text = new_api_key()
     ends = None if days is None else datetime.now(UTC) + timedelta(days=days)
     key = ApiKey(
-        name=name, key_hash=hashed(text), key_hint=text[:HINT], role=role.value, reveals=reveal,
+        name=name, key_hash=hashed(text), key_hint=text[:HINT], role=role, reveals=reveal,
         expires_at=ends,
     )  # fmt: skip
     with opened_store(run) as store:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -12,20 +11,12 @@ from headrace.cli.invocation import Output, invoked
 from headrace.cli.published import Author, Format, logged_in, opened_store
 from headrace.errors import OperatorError
 from headrace.store import Source
-from headrace.store.sources import hashed, new_key
+from headrace.store.sources import Bots, hashed, new_key
 
 EVENTS_PER_SECOND = 5_000
 HINT = 8  # characters of a key that are shown again
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
-
-
-class BotPolicy(StrEnum):
-    """What becomes of events of bots."""
-
-    KEEP = "keep"
-    FLAG = "flag"
-    REFUSE = "refuse"
 
 
 def register(app: typer.Typer) -> None:
@@ -56,8 +47,8 @@ def add(
         bool, typer.Option("--may-delete", help="It may have people deleted.")
     ] = False,
     bots: Annotated[
-        BotPolicy, typer.Option(help="What becomes of events whose program says it is no person's.")
-    ] = BotPolicy.KEEP,
+        Bots, typer.Option(help="What becomes of events whose program says it is no person's.")
+    ] = "keep",
     test: Annotated[
         bool, typer.Option("--test", help="All it sends is flagged as traffic of tests.")
     ] = False,
@@ -75,7 +66,7 @@ def add(
         events_per_second=rate,
         may_join=not no_joins,
         may_delete=may_delete,
-        bots=bots.value,
+        bots=bots,
         is_test=test,
     )
     with opened_store(run) as store:
