@@ -7,7 +7,8 @@ from pathlib import Path
 
 from headrace.engine.mapping import Mapper
 from headrace.rules.streams import parse_stream
-from headrace.rules.streams.reading import FORMS, SPEC
+from headrace.rules.streams.expressions import FORMS
+from headrace.rules.streams.reading import SPEC
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "streams.md").read_text(encoding="utf-8")
 
