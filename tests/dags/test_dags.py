@@ -39,3 +39,12 @@ def test_upkeep_is_nightly_and_done_once_for_each_run(parsed, words):
     assert words(task) == [
         "jobs/keep_tables.py", "--target", "local", "--run-id", "keep_tables/keep/s1",
     ]  # fmt: skip
+
+
+def test_tables_without_a_log_are_read_every_five_minutes_and_once_for_each_run(parsed, words):
+    dag = parsed["pull_rows"]
+    assert dag["schedule"] == "*/5 * * * *"
+    [task] = dag["runs"]["scheduled"]
+    assert words(task) == [
+        "jobs/pull_rows.py", "--target", "local", "--run-id", "pull_rows/pull/s1",
+    ]  # fmt: skip

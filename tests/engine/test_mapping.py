@@ -139,6 +139,100 @@ def test_a_cloud_event_needs_no_map() -> None:
     }  # fmt: skip
 
 
+ROWS = """  format: debezium
+  key: [shop, id]
+  map:
+    user_id: $.email
+    properties:
+      plan: $.plan
+      spent: {convert: $.spent, to: number}
+      born: {convert: $.born, to: instant}
+"""
+COMMITTED = 1_795_371_934_244
+
+
+def change(op: str, before: Any, after: Any, **source: Any) -> dict[str, Any]:
+    place = {"schema": "public", "table": "people", "lsn": 77, "ts_ms": COMMITTED, **source}
+    return {"op": op, "before": before, "after": after, "source": place, "ts_ms": COMMITTED + 1}
+
+
+ANN = {"shop": "a", "id": 7, "email": "ann", "plan": "pro", "spent": "12.50", "born": "2000-01-02Z"}
+
+
+@pytest.mark.parametrize("op", ["c", "r", "u"])
+def test_a_row_is_what_it_became(op: str) -> None:
+    found = event(ROWS, change(op, None, ANN))
+    assert found == {
+        "type": "traits",
+        "user_id": "ann",
+        "ts": COMMITTED,
+        "event_id": "public.people:a,7@77",
+        "traits": {"plan": "pro", "spent": 12.5, "born": 946_771_200_000},
+    }
+    # As converters write it that tell the types, too.
+    assert event(ROWS, {"schema": {}, "payload": change(op, None, ANN)}) == found
+
+
+def test_of_a_row_that_is_gone_nothing_is_true_any_more() -> None:
+    found = event(ROWS, change("d", ANN, None))
+    assert found["user_id"] == "ann"
+    assert found["traits"] == {"plan": None, "spent": None, "born": None}
+    # The log has its key alone, unless it is told to hold whole rows.
+    key = {**dict.fromkeys(ANN), "shop": "a", "id": 7}
+    assert "user_id" not in event(ROWS, change("d", key, None))
+
+
+def test_a_long_value_that_the_log_lacks_stays_what_it_was() -> None:
+    row = {**ANN, "plan": "__debezium_unavailable_value"}
+    assert event(ROWS, change("u", None, row))["traits"].keys() == {"spent", "born"}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        [1],
+        change("t", None, None),
+        change("u", None, None),
+        change("d", None, None),
+        change("c", None, [1]),
+        change("c", None, {**ANN, "id": None}),
+        change("c", None, {**ANN, "id": 1.5}),
+        change("c", None, ANN, lsn=None),
+        change("c", None, {**ANN, "spent": "much"}),
+        {**change("c", None, ANN), "source": None},
+        {"schema": {}, "payload": None},
+    ],
+)
+def test_what_is_no_change_of_a_row_is_refused(message: Any) -> None:
+    assert refused(ROWS, message) == "wrong-type"
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2000-01-02", 946_771_200_000),
+        ("2000-01-02Z", 946_771_200_000),
+        ("2026-01-02T03:04:05Z", 1_767_323_045_000),
+        ("2026-01-02 03:04:05.678901", 1_767_323_045_678),
+        ("2026-01-02 03:04:05+02", 1_767_315_845_000),
+        ("2026-01-02T03:04:05.5-0530", 1_767_342_845_500),
+        (1_767_323_045_000, 1_767_323_045_000),
+    ],
+)
+def test_instants_as_databases_write_them(text: Any, at: int) -> None:
+    spec = "  map: {type: a, user_id: u, ts: {convert: $.at, to: instant}}\n"
+    assert event(spec, {"at": text})["ts"] == at
+
+
+@pytest.mark.parametrize(
+    "text", ["", "infinity", "2026-02-30", "10:00", "2026-01-02 25:00:00", True]
+)
+def test_what_is_no_instant_is_refused(text: Any) -> None:
+    spec = "  map: {type: a, user_id: u, ts: {convert: $.at, to: instant}}\n"
+    assert refused(spec, {"at": text}) == "wrong-type"
+
+
 def test_what_is_added_is_found_in_the_event_not_in_the_message() -> None:
     spec = """
   format: headrace

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
@@ -19,19 +20,25 @@ from headrace.rules.streams.model import (
     At,
     Computed,
     Constant,
+    Conversion,
     Converted,
+    Database,
     Expression,
     First,
+    Format,
     Joined,
     Lookup,
     Lower,
     Mapped,
     Stream,
 )
+from headrace.rules.streams.reading import KNOWN
 from headrace.rules.streams.spelling import yaml_text
 
 HEAD = "apiVersion: headrace/v1\nkind: Stream\nmetadata: {id: shop, owner: ann}\nspec:\n"
 MAP = "  map: {type: seen, user_id: $.u, ts: $.t}\n"
+ROWS = HEAD + "  topic: t\n  format: debezium\n  map: {user_id: $.id}\n"
+SHOP = "  key: [id]\n  database: {url: '%s', table: %s}\n"
 
 texts = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=8)
 names = texts.filter(str.isprintable)
@@ -44,7 +51,7 @@ paths = st.lists(st.one_of(names, st.integers(-99, 99)), max_size=3).map(lambda 
 def _around(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
     several = st.lists(inner, min_size=1, max_size=3).map(tuple)
     how: Any = st.sampled_from(["sum", "product"])
-    to: Any = st.sampled_from(["text", "number", "boolean", "seconds", "milliseconds"])
+    to: Any = st.sampled_from(get_args(Conversion))
     return st.one_of(
         st.builds(Converted, inner, to),
         st.builds(Lookup, inner, st.dictionaries(names, scalars, max_size=3), st.none() | scalars),
@@ -65,7 +72,20 @@ maps = st.builds(
     properties=st.dictionaries(names, expressions, max_size=3),
     all_properties=st.none() | paths,
 )
-streams = st.builds(
+whose = st.fixed_dictionaries({"format": st.just("json")}) | st.fixed_dictionaries(
+    {
+        "format": st.just("debezium"),
+        "key": st.lists(names, min_size=1, max_size=2, unique=True).map(tuple),
+        "database": st.none()
+        | st.builds(
+            Database,
+            st.just("postgresql://crm@db.example:5432/shop"),
+            st.from_regex(r"[a-z_]{1,9}\.[A-Z]{1,9}", fullmatch=True),
+            st.booleans(),
+        ),
+    }
+)
+plain_streams = st.builds(
     Stream,
     id=st.just("shop"),
     topic=st.from_regex(r"[a-z]{1,9}", fullmatch=True),
@@ -78,6 +98,15 @@ streams = st.builds(
     map=maps,
     enrich=st.dictionaries(names, expressions, max_size=3),
 )
+streams = st.builds(
+    lambda stream, of: replace(stream, **of, map=_as_known(stream.map, of["format"])),
+    plain_streams,
+    whose,
+)
+
+
+def _as_known(map_: Mapped, form: Format) -> Mapped:
+    return replace(map_, fields={**KNOWN.get(form, {}), **map_.fields})
 
 
 @given(streams)
@@ -119,6 +148,16 @@ def test_the_text_that_is_kept_reads_as_the_same_stream(stream: Stream) -> None:
         (HEAD + "  topic: t\n  partitions: 1e999999\n" + MAP, "6:15", "HR113", "1000"),
         (HEAD + "  topic: t\n  schema: {maximum: 1e9999}\n" + MAP, "6:11", "HR113", "too large"),
         (HEAD + "  topic: t\n  schema_id: 7\n" + MAP, "6:14", "HR113", "of Avro"),
+        (HEAD + "  topic: t\n  key: [id]\n" + MAP, "6:8", "HR114", "debezium"),
+        (ROWS, "5:3", "HR109", "'key'"),
+        (ROWS + "  key: []\n", "8:8", "HR113", "at least one column"),
+        (ROWS + SHOP % ("http://a@b/c", "a.b"), "9:19", "HR113", "only databases of Postgres"),
+        (ROWS + SHOP % ("postgresql://a:x@b/c", "a.b"), "9:19", "HR113", "a password does not"),
+        (ROWS + SHOP % ("postgresql://a@b:x/c", "a.b"), "9:19", "HR113", "USER@HOST:PORT/NAME"),
+        (ROWS + SHOP % ("postgresql://b/c", "a.b"), "9:19", "HR113", "USER@HOST:PORT/NAME"),
+        (ROWS + SHOP % ("postgresql://a@b/c", "orders"), "9:48", "HR111", "public.customers"),
+        (HEAD + "  topic: t\n" + SHOP.removeprefix("  key: [id]\n") % ("postgresql://a@b/c", "a.b")
+            + MAP, "6:13", "HR114", "debezium"),
         (HEAD + "  topic: t\n  format: avro\n" + MAP, "5:3", "HR109", "'schema'"),
         (HEAD + "  topic: t\n  format: avro\n  schema: {type: string}\n" + MAP,
             "7:11", "HR113", "a message is a record"),

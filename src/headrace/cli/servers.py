@@ -10,6 +10,7 @@ from headrace import embedded
 from headrace.cli.invocation import Invocation, invoked
 from headrace.embedded.services import start_services, stop_services
 from headrace.kafka.kafka_python import KafkaPythonAdmin
+from headrace.runtime.connectors import needs_connect
 from headrace.settings import Settings
 from headrace.store import Store
 
@@ -47,6 +48,7 @@ def start(invocation: Invocation, *, servers_only: bool = False) -> Settings:
     settings = Invocation(invocation.target, before.home, invocation.color).settings
     # Before any process looks: none of them then has to wait for another to do it.
     prepare(settings)
+    _connect(settings)
     if not servers_only:
         loaded = invocation.loaded
         fixed = {
@@ -68,6 +70,24 @@ def prepare(settings: Settings) -> None:
         store.close()
     with KafkaPythonAdmin(settings.kafka_bootstrap) as admin:
         admin.create_topics(settings.namespace)
+
+
+def _connect(settings: Settings) -> None:
+    """Kafka Connect, if a stream needs it."""
+    store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
+    try:
+        is_needed = any(map(needs_connect, store.streams()))
+    finally:
+        store.close()
+    if is_needed:
+        start_connect(settings)
+
+
+def start_connect(settings: Settings) -> None:
+    """Start the embedded worker where none is configured, and Kafka is embedded, too."""
+    rows = embedded.status(settings.home, settings)
+    if any(row.name == "kafka" and row.is_running for row in rows):
+        embedded.up_connect(settings.home, settings)
 
 
 def down(context: typer.Context) -> None:

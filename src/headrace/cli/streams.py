@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,13 +12,18 @@ import typer
 from headrace.cli.event_files import FIRST_LINES, opened
 from headrace.cli.invocation import Invocation, Output, invoked
 from headrace.cli.published import Author, Format, Reason, logged_in, opened_store, problems_told
+from headrace.cli.servers import start_connect
 from headrace.clock import SECOND, format_instant, system_clock
+from headrace.databases.proposal import proposed
+from headrace.databases.tables import look_at, parted
+from headrace.embedded import passwords
 from headrace.errors import OperatorError, Problem, RuleError
 from headrace.jobs.stream_trial import Trial, newest_messages, tried
 from headrace.rules.catalog import Catalog
 from headrace.rules.folder import read_file
 from headrace.rules.source import did_you_mean
 from headrace.rules.streams import Stream, document, parse_stream
+from headrace.rules.streams.databases import url_problem
 from headrace.rules.streams.inference import propose
 from headrace.rules.streams.spelling import yaml_text
 from headrace.runtime import JOB, streams
@@ -111,7 +117,29 @@ def try_out(
 
 def add(
     context: typer.Context,
-    file: File,
+    file: Annotated[
+        Path | None, typer.Argument(help="A document of kind Stream: docs/streams.md.")
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Instead of a file: postgresql://user@host/name; the password may be PGPASSWORD.",
+        ),
+    ] = None,
+    table: Annotated[str | None, typer.Option(help="The table whose rows it brings.")] = None,
+    id: Annotated[str | None, typer.Option(help="The id of the stream: the table's.")] = None,
+    user: Annotated[str | None, typer.Option(help="The column that names the user.")] = None,
+    type: Annotated[
+        str | None, typer.Option(help="New rows are events of this type; default: rows are traits.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Of events: the column that says when they happened.")
+    ] = None,
+    watermark: Annotated[
+        str | None,
+        typer.Option(help="Where there is no log: the column that says when a row was changed."),
+    ] = None,
     activated: Annotated[
         bool, typer.Option("--activate", help="Read it from now on, too.")
     ] = False,
@@ -126,14 +154,59 @@ def add(
     Refused when rules may rest on something that the version in force brings and this would not.
     """
     run = invoked(context)
-    stream, by = _read(file), author or logged_in()
+    by = author or logged_in()
+    if file is not None and database is None and table is None:
+        stream, password = _read(file), os.environ.get("PGPASSWORD", "")
+    elif file is None and database is not None and table is not None:
+        stream, password = _of_table(run, database, table, id, user, type, time, watermark)
+    else:
+        raise OperatorError("name a FILE, or --database and --table", code="HR973")
     with opened_store(run) as store:
         number = streams.add_stream(
             store, run.settings, stream, author=by, reason=reason, incompatible=incompatible
         )
+        if stream.database is not None and password:
+            passwords.keep(run.settings, stream.id, password)
         run.err.print(f"{stream.id}: version {number} is kept")
     if activated:
         activate(context, stream.id, number, author, reason)
+
+
+def _of_table(
+    run: Invocation,
+    database: str,
+    table: str,
+    id: str | None,
+    user: str | None,
+    type: str | None,
+    time: str | None,
+    watermark: str | None,
+) -> tuple[Stream, str]:
+    """A stream of the rows of a table, told as it is kept; and the database's password."""
+    url, given = parted(database)
+    problem = url_problem(url)
+    if problem is not None:
+        raise OperatorError(problem.replace("'url'", "--database"), code="HR973")
+    password = given or os.environ.get("PGPASSWORD", "")
+    looked = look_at(url, password, table)
+    if not looked.has_log and watermark is None:
+        raise OperatorError(
+            f"the log of {looked.name}'s database does not tell of changes: ALTER SYSTEM SET"
+            " wal_level = logical, and start it anew; or let --watermark name the column that says"
+            " when a row was changed (docs/streams.md)",
+            code="HR970",
+        )
+    name = id or looked.name.rpartition(".")[2].lower()
+    found = proposed(
+        looked, url, id=name, namespace=run.settings.namespace,
+        user=user, type=type, time=time, watermark=watermark,
+    )  # fmt: skip
+    text = yaml_text(found.stream)
+    run.out.print(text.rstrip(), markup=False, highlight=False, soft_wrap=True)
+    for doubt in found.doubts:
+        run.err.print(doubt, markup=False)
+    with problems_told():
+        return parse_stream(text, f"{name} as proposed"), password
 
 
 def activate(
@@ -150,8 +223,10 @@ def activate(
             store, run.settings, stream, version=version, author=author or logged_in(),
             reason=reason,
         )  # fmt: skip
-    topic = next(one.topic for one in done.plan.streams if one.id == stream)
-    run.err.print(f"{stream} is active: {topic} is read within seconds")
+    active = next(one for one in done.plan.streams if one.id == stream)
+    if active.is_connected:
+        start_connect(run.settings)
+    run.err.print(f"{stream} is active: {active.topic} is read within seconds")
 
 
 def pause(context: typer.Context, stream: Id, author: Author = "", reason: Reason = "") -> None:

@@ -4,6 +4,14 @@ Everything is kept under one home: data in ``data/``, output in ``logs/``, recor
 started in ``run/``. Two homes never meet.
 """
 
-from headrace.embedded.servers import Servers, ServerStatus, down, running, status, up
+from headrace.embedded.servers import (
+    Servers,
+    ServerStatus,
+    down,
+    running,
+    status,
+    up,
+    up_connect,
+)
 
-__all__ = ["ServerStatus", "Servers", "down", "running", "status", "up"]
+__all__ = ["ServerStatus", "Servers", "down", "running", "status", "up", "up_connect"]

@@ -24,7 +24,7 @@ from headrace.errors import OperatorError
 from headrace.settings import Settings, load_settings
 from headrace.settings.places import CHECKOUT
 
-Group = Literal["spark", "broker"]
+Group = Literal["spark", "broker", "connect"]
 
 ATTEMPTS = 4  # a registry that answers 429 or drops the line usually answers a second later
 DOWNLOADS_AT_ONCE = 8
@@ -67,7 +67,7 @@ def lock_file() -> Path:
 
 
 def locked(lock: Path | None = None, group: Group | None = None) -> tuple[Jar, ...]:
-    """The jars of ``lock``, of one group or of both."""
+    """The jars of ``lock``, of one group or of all."""
     file = lock or lock_file()
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -134,6 +134,14 @@ def spark_jars(settings: Settings | None = None) -> tuple[Path, ...]:
 def broker_classpath(settings: Settings | None = None) -> str:
     """The class path of the embedded Kafka broker."""
     return os.pathsep.join(map(str, fetch(settings or load_settings(), locked(group="broker"))))
+
+
+def connect_classpath(settings: Settings | None = None) -> str:
+    """The class path of the embedded worker of Kafka Connect: its own jars, the broker's, and the
+    driver that Spark reads databases with."""
+    driver = (jar for jar in locked(group="spark") if ":postgresql:" in jar.coordinate)
+    jars = [*locked(group="connect"), *locked(group="broker"), *driver]
+    return os.pathsep.join(map(str, fetch(settings or load_settings(), jars)))
 
 
 def default_repository() -> str:

@@ -25,6 +25,7 @@ OPTIONS = {
     "unix_socket_directories": "",  # a socket's path may be too long under a deep home
     "max_connections": "100",
     "shared_buffers": "64MB",
+    "wal_level": "logical",  # so that its own tables may be read as streams, too
     "dynamic_shared_memory_type": "mmap",  # containers often have a tiny /dev/shm
 }
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from headrace.embedded.children import Children, make_private, write_private
-from headrace.embedded.jars import broker_classpath
+from headrace.embedded.connect import EmbeddedConnect
+from headrace.embedded.jars import broker_classpath, connect_classpath
 from headrace.embedded.kafka import EmbeddedKafka
 from headrace.embedded.postgres import EmbeddedPostgres
 from headrace.embedded.redis import EmbeddedRedis
@@ -23,6 +24,8 @@ from headrace.errors import OperatorError
 from headrace.settings import Settings
 
 NAMES = ("postgres", "kafka", "redis")
+CONNECT = "connect.url"
+"""The note, and the setting, of where Kafka Connect is."""
 SERVERS_FILE = Path("run") / "servers.json"
 
 
@@ -85,6 +88,40 @@ def up(home: Path, settings: Settings) -> Servers:
     )
 
 
+def up_connect(home: Path, settings: Settings) -> str:
+    """Start a worker of Kafka Connect where none is configured; its address.
+
+    Beside the three servers, since only streams that read databases need it. ``settings`` know
+    where Kafka is.
+    """
+    secrets = home / "secrets"
+    make_private(secrets)
+    with alone(home):
+        notes = read_notes(home)
+        if settings.connect.url not in ("", notes.get(CONNECT)):
+            return settings.connect.url
+        children = Children(home)
+        server = EmbeddedConnect(
+            home / "data" / "connect",
+            connect_classpath(settings),
+            settings.embedded.connect_memory,
+            bootstrap=settings.kafka_bootstrap,
+            namespace=settings.namespace,
+            secrets=secrets,
+        )
+        port = ensure(
+            server,
+            children,
+            wished_port=settings.embedded.connect_port,
+            last_port=notes.get("ports", {}).get("connect"),
+            timeout=settings.embedded.start_timeout_seconds,
+            log=children.log_file("connect"),
+        )
+        ports = {**notes.get("ports", {}), "connect": port}
+        write_notes(home, {**notes, CONNECT: server.address(port), "ports": ports})
+    return server.address(port)
+
+
 def down(home: Path) -> tuple[str, ...]:
     """End the servers of ``home``, and nothing else; the names of those that ran."""
     if not (home / "run").is_dir():
@@ -96,8 +133,10 @@ def down(home: Path) -> tuple[str, ...]:
         "redis": EmbeddedRedis.stop_signal,
     }
     with alone(home), ThreadPoolExecutor(len(NAMES)) as pool:
+        # First, for it writes to Kafka until it ends.
+        connect = ("connect",) if children.stop("connect", by=EmbeddedConnect.stop_signal) else ()
         ended = pool.map(lambda name: children.stop(name, by=stop_signals[name]), NAMES)
-        return tuple(name for name, ran in zip(NAMES, ended, strict=True) if ran)
+        return (*connect, *(name for name, ran in zip(NAMES, ended, strict=True) if ran))
 
 
 def status(home: Path, settings: Settings) -> tuple[ServerStatus, ...]:
@@ -121,6 +160,18 @@ def status(home: Path, settings: Settings) -> tuple[ServerStatus, ...]:
                 address=_bare(str(notes.get(_KEYS[name], ""))),
                 pid=record.pid if record else None,
                 log=str(children.log_file(name)),
+            )
+        )
+    connect = children.record("connect")
+    if connect is not None:  # it is there only once a stream has needed it
+        rows.append(
+            ServerStatus(
+                name="connect",
+                kind="embedded",
+                is_running=connect.is_alive,
+                address=_bare(str(notes.get(CONNECT, ""))),
+                pid=connect.pid if connect.is_alive else None,
+                log=connect.log,
             )
         )
     return tuple(rows)

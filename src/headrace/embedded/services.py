@@ -128,7 +128,7 @@ def _stopped(children: Children) -> tuple[str, ...]:
         ended = pool.map(lambda name: children.stop(name, patience=PATIENCE_SECONDS), names)
         gone = [name for name, ran in zip(names, ended, strict=True) if ran]
     # A watcher that was killed has left the record of its streaming job.
-    left = [name for name in children.names() if name not in (*names, *SERVER_NAMES)]
+    left = [name for name in children.names() if name not in (*names, *SERVER_NAMES, "connect")]
     return (*gone, *(name for name in left if children.stop(name)))
 
 

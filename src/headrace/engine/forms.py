@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, DecimalException
 from typing import Any, TypeAlias
@@ -27,6 +27,8 @@ MILLISECOND = timedelta(milliseconds=1)
 LONGEST_DECIMAL = 64  # bytes: 154 digits
 _EXACT = Context(prec=200)
 
+# What Debezium writes for a long value that did not change, and that the log therefore lacks.
+UNAVAILABLE = "__debezium_unavailable_value"
 MAGIC = b"\0"  # of the frame that schema registries put around a datum, before the schema's id
 FRAME = 5
 
@@ -45,6 +47,31 @@ def read_json(value: bytes | None, schema: str = "") -> Value:
     if schema and not json_validator(schema).is_valid(message):
         raise Refusal("wrong-schema")
     return message
+
+
+def read_change(value: bytes | None, key: Sequence[str], schema: str = "") -> Value:
+    """The row in a message by which Debezium tells of a change, as a connector to Postgres does.
+
+    The columns stand beside ``__op`` (``c``, ``r``, ``u`` or ``d``), ``__ts`` (when it was
+    committed, in ms) and ``__id``, of the values of ``key`` and the place in the database's log.
+    """
+    message = read_json(value, schema)
+    if type(message) is dict and message.keys() == {"schema", "payload"}:
+        message = message["payload"]
+    match message:
+        case {"op": "c" | "r" | "u" as op, "after": dict() as row, "source": dict() as source}:
+            pass
+        case {"op": "d" as op, "before": dict() as row, "source": dict() as source}:
+            pass
+        case _:
+            raise Refusal("wrong-type")
+    named = [row.get(column) for column in key]
+    if any(type(part) not in (str, int) for part in named) or type(source.get("lsn")) is not int:
+        raise Refusal("wrong-type")
+    name = ",".join(map(str, named))
+    place = f"{source.get('schema')}.{source.get('table')}:{name}@{source['lsn']}"
+    known = {column: part for column, part in row.items() if part != UNAVAILABLE}
+    return {**known, "__op": op, "__ts": source.get("ts_ms"), "__id": place}
 
 
 def read_avro(value: bytes | None, schema: str, schema_id: int | None) -> Value:

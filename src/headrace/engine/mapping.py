@@ -5,13 +5,15 @@ Each message is mapped by itself. Numbers keep the digits they were written with
 
 from __future__ import annotations
 
+import re
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
 from typing import Final, assert_never
 
 import orjson
 
+from headrace.clock import parse_instant
 from headrace.engine.fields import Refusal, depth_exceeds
-from headrace.engine.forms import Value, read_avro, read_json
+from headrace.engine.forms import Value, read_avro, read_change, read_json
 from headrace.engine.judge import MAX_DEPTH
 from headrace.rules.streams.model import (
     At,
@@ -31,6 +33,10 @@ from headrace.rules.streams.paths import NOTHING, found_at
 _WORDS: Final = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 _MOST_DIGITS: Final = 400  # what a double may need; longer texts are no numbers of anybody's
 _EXACT: Final = Context(prec=1_000, traps=[Inexact, InvalidOperation, Overflow])
+_MOMENT: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?))? ?(?:[Zz]|([+-]\d\d):?(\d\d)?)?",
+    re.ASCII,
+)
 _IDS: Final = ("user_id", "event_id", "from", "to")
 
 
@@ -51,10 +57,13 @@ class Mapper:
         is_changed = stream.enrich or self._types or stream.schema
         if self._is_ours and not is_changed and value is not None:
             return value
-        if stream.format == "avro":
-            message = read_avro(value, stream.schema, stream.schema_id)
-        else:
-            message = read_json(value, stream.schema)
+        match stream.format:
+            case "avro":
+                message = read_avro(value, stream.schema, stream.schema_id)
+            case "debezium":
+                message = read_change(value, stream.key, stream.schema)
+            case _:
+                message = read_json(value, stream.schema)
         event = message if self._is_ours else self._event(message)
         if self._stream.enrich and isinstance(event, dict):
             self._enrich(event)
@@ -84,6 +93,9 @@ class Mapper:
             found = _value(expression, message)
             if found is not NOTHING:
                 facts[name] = found
+        if self._stream.format == "debezium" and message["__op"] == "d":
+            # Of a row that is gone nothing is true any more.
+            facts = dict.fromkeys((*facts, *map_.properties))
         if facts:
             event["traits" if event.get("type") == "traits" else "properties"] = facts
         return event
@@ -193,6 +205,8 @@ def _converted(value: Value, to: Conversion) -> Value:
             return _WORDS[word]
         case "number":
             return _number(_read_number(value))
+        case "instant":
+            return _instant(value)
         case "seconds" | "milliseconds":
             scale = 1_000 if to == "seconds" else 1
             number = _read_number(value)
@@ -201,6 +215,21 @@ def _converted(value: Value, to: Conversion) -> Value:
             return round(number * scale)
         case _:
             assert_never(to)
+
+
+def _instant(value: Value) -> int:
+    """Instants as databases write them: in UTC if no zone is said, of a date its midnight."""
+    if type(value) is int:
+        return value
+    said = _MOMENT.fullmatch(value.strip()) if type(value) is str else None
+    if said is None:
+        raise Refusal("wrong-type")
+    day, time, hours, minutes = said.groups()
+    zone = f"{hours}:{minutes or '00'}" if time and hours else "Z"
+    try:
+        return parse_instant(f"{day}T{time or '00:00:00'}{zone}")
+    except (ValueError, OverflowError):
+        raise Refusal("wrong-type") from None
 
 
 def _read_number(value: Value) -> Decimal:

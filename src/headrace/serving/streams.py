@@ -75,14 +75,16 @@ def health_of(
     launch = next((one for one in launches if topic in one.details.get("ends", {})), None)
     since = round_down(stored.since)
     if launch is None:
-        state: State = "starting" if now - since < target else "failing"
-        return StreamHealth(stored=stored, state=state, why="its topic is not read yet")
+        is_late = bool(stored.trouble) or now - since >= target
+        state: State = "failing" if is_late else "starting"
+        why = stored.trouble or "its topic is not read yet"
+        return StreamHealth(stored=stored, state=state, why=why)
     told: Mapping[str, Any] = launch.details.get("streams", {}).get(stored.id, {})
     last = told.get("last_at")
     heard = max(last or 0, since, round_down(launch.started_at))
     silent_after = stream.silent_after
     is_silent = silent_after is not None and now - heard > silent_after
-    failing = told.get("failing", "")
+    failing = stored.trouble or told.get("failing", "")
     quiet = f"no message since {format_instant(heard)}" if is_silent else ""
     return StreamHealth(
         stored=stored,

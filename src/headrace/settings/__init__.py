@@ -7,6 +7,7 @@ of the embedded servers > default.
 from headrace.settings.loading import Loaded, Origin, load, load_settings
 from headrace.settings.tree import (
     Cache,
+    Connect,
     Embedded,
     Ingest,
     Retention,
@@ -16,6 +17,7 @@ from headrace.settings.tree import (
 
 __all__ = [
     "Cache",
+    "Connect",
     "Embedded",
     "Ingest",
     "Loaded",

@@ -27,7 +27,9 @@ DEFAULT_TARGET = "local"
 NOT_SETTINGS = frozenset({"HEADRACE_TARGET", "HEADRACE_RUN_TOKEN", "HEADRACE_FAILPOINTS"})
 
 # Folders of the project: relative ones are meant from its root, wherever a command is given.
-PLACES = frozenset({"rules", "tables_root", "checkpoint_root", "cache_dir", "ingest.spool"})
+PLACES = frozenset(
+    {"rules", "tables_root", "checkpoint_root", "cache_dir", "ingest.spool", "connect.passwords"}
+)
 
 SERVERS_FILE = Path("run") / "servers.json"
 
@@ -203,7 +205,9 @@ def _from_servers(home: Path) -> tuple[Origin, Leaves]:
         written = json.loads((home / SERVERS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return "embedded server", {}
-    wanted = ("postgres_url", "kafka_bootstrap", "redis_url", "api_port", "ingest.port")
+    wanted = (
+        "postgres_url", "kafka_bootstrap", "redis_url", "api_port", "ingest.port", "connect.url",
+    )  # fmt: skip
     return "embedded server", {name: written[name] for name in wanted if name in written}
 
 

@@ -62,6 +62,15 @@ class Cache(_Branch):
     members: bool = Field(True, description="Keep the sorted set of members of every segment")
 
 
+class Connect(_Branch):
+    """Kafka Connect, which carries changes of databases' rows to Kafka."""
+
+    url: str = Field("", description="REST address of a worker; empty: `headrace up` starts one")
+    passwords: str = Field(
+        "", description="File of databases' passwords, as the worker sees it; empty: under home"
+    )
+
+
 class Embedded(_Branch):
     """Servers that `headrace up` starts where no address is configured."""
 
@@ -69,6 +78,8 @@ class Embedded(_Branch):
     kafka_port: Port = Field(0, description="Port of the embedded broker; 0 picks a free one")
     postgres_port: Port = Field(0, description="Port of the embedded Postgres; 0 picks a free one")
     redis_port: Port = Field(0, description="Port of the embedded Redis; 0 picks a free one")
+    connect_memory: Memory = Field("384m", description="Heap of the embedded Kafka Connect")
+    connect_port: Port = Field(0, description="Port of the embedded Connect; 0 picks a free one")
     start_timeout_seconds: int = Field(60, ge=1, description="Give up on a server after this long")
 
 
@@ -114,6 +125,7 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     ingest: Ingest = Ingest()
     cache: Cache = Cache()
+    connect: Connect = Connect()
     embedded: Embedded = Embedded()
 
     @model_validator(mode="before")

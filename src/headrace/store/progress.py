@@ -23,14 +23,23 @@ from headrace.store.tables import progress
 
 # "reserve": a launch that waits to go on in the place of another.
 Kind = Literal[
-    "launch", "reserve", "backfill", "recompute", "upkeep", "quality", "export", "list", "replay"
+    "launch",
+    "reserve",
+    "backfill",
+    "recompute",
+    "upkeep",
+    "quality",
+    "export",
+    "list",
+    "replay",
+    "pull",
 ]
 # "lost": nobody saw it end. "failing": the last of several quick failures.
 State = Literal["starting", "running", "done", "stopped", "failed", "failing", "lost"]
 ALIVE: tuple[State, ...] = ("starting", "running")
 BROKEN_OFF: tuple[State, ...] = ("failed", "lost")
 # What a scheduler runs again and again: one that broke off stands until the next has ended well.
-SCHEDULED: tuple[Kind, ...] = ("recompute", "upkeep", "quality")
+SCHEDULED: tuple[Kind, ...] = ("recompute", "upkeep", "quality", "pull")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -335,6 +335,16 @@ class Store:
         with self._database.begin() as connection:
             return streams.every(connection)
 
+    def note_trouble(self, stream: str, trouble: str) -> None:
+        """Note what keeps a stream from reading its database; empty for nothing."""
+        with self._database.begin() as connection:
+            streams.note_trouble(connection, stream, trouble)
+
+    def note_pulled(self, stream: str, to: datetime) -> None:
+        """Note the greatest watermark that has been read of a stream's table."""
+        with self._database.begin() as connection:
+            streams.note_pulled(connection, stream, to)
+
     def sources(self) -> list[Source]:
         """All sources there are and were, by name."""
         with self._database.begin() as connection:

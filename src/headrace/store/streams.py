@@ -19,6 +19,8 @@ from headrace.store.audit import Entry
 from headrace.store.tables import stream_versions, streams
 
 StreamState = Literal["draft", "active", "paused", "retired"]
+NOT_ENDED: Final = "its connector is not ended yet"
+"""The trouble of a stream that was retired, until nothing is left of it in its database."""
 # From which states one can come.
 BEFORE: Final[Mapping[StreamState, tuple[StreamState, ...]]] = {
     "active": ("draft", "active", "paused"),
@@ -38,6 +40,8 @@ class StoredStream:
     newest: int
     author: str
     since: datetime
+    trouble: str = ""
+    pulled_to: datetime | None = None
 
     @property
     def stream(self) -> Stream:
@@ -74,6 +78,8 @@ def every(connection: Connection) -> list[StoredStream]:
             newest.c.newest,
             stream_versions.c.author,
             streams.c.since,
+            streams.c.trouble,
+            streams.c.pulled_to,
         )
         .join(
             stream_versions,
@@ -100,6 +106,7 @@ def add(connection: Connection, stream: Stream, *, author: str, reason: str) -> 
     ).one_or_none()
     entry = Entry(action="stream.add", subject=stream.id, after={"text": text})
     if last is not None and last.text == text:
+        _redraft(connection, stream.id, last.version, ("retired",))
         return last.version, entry
     number = 1 if last is None else last.version + 1
     row = {"stream_id": stream.id, "version": number, "text": text}
@@ -107,13 +114,29 @@ def add(connection: Connection, stream: Stream, *, author: str, reason: str) -> 
     if last is None:
         connection.execute(insert(streams).values(id=stream.id, state="draft", version=number))
     else:
-        # What is retired comes back as a draft; what runs is changed by activating it anew.
-        connection.execute(
-            update(streams)
-            .where(streams.c.id == stream.id, streams.c.state.in_(("draft", "retired")))
-            .values(state="draft", version=number, since=func.now())
-        )
+        _redraft(connection, stream.id, number, ("draft", "retired"))
     return number, entry
+
+
+def _redraft(
+    connection: Connection, id: str, version: int, states: tuple[StreamState, ...]
+) -> None:
+    """What is retired comes back as a draft; what runs is changed by activating it anew."""
+    connection.execute(
+        update(streams)
+        .where(streams.c.id == id, streams.c.state.in_(states))
+        .values(state="draft", version=version, since=func.now())
+    )
+
+
+def note_trouble(connection: Connection, id: str, trouble: str) -> None:
+    """Note what keeps a stream from reading its database; empty for nothing."""
+    connection.execute(update(streams).where(streams.c.id == id).values(trouble=trouble))
+
+
+def note_pulled(connection: Connection, id: str, to: datetime) -> None:
+    """Note the greatest watermark that has been read of a stream's table."""
+    connection.execute(update(streams).where(streams.c.id == id).values(pulled_to=to, trouble=""))
 
 
 def move(
@@ -148,7 +171,12 @@ def move(
     connection.execute(
         update(streams)
         .where(streams.c.id == id)
-        .values(state=state, version=number, since=func.now())
+        .values(
+            state=state,
+            version=number,
+            since=func.now(),
+            **(_left(found) if state == "retired" else {}),
+        )
     )
     return Entry(
         action=f"stream.{state}",
@@ -156,6 +184,13 @@ def move(
         before={"state": found.state, "version": found.version},
         after={"state": state, "version": number},
     )
+
+
+def _left(retired: StoredStream) -> dict[str, str | None]:
+    """What is to be kept of how a stream that ends read its database: nothing, once all is over."""
+    stream = retired.readable
+    is_connected = retired.state != "draft" and stream is not None and stream.is_connected
+    return {"trouble": NOT_ENDED if is_connected else "", "pulled_to": None}
 
 
 def _require_own(

@@ -170,6 +170,10 @@ streams = Table(
     # The one that is active, or was, or would be.
     Column("version", Integer, nullable=False),
     Column("since", _Time, nullable=False, server_default=func.now()),
+    # Of one that reads a database: what keeps it from that, and, without a connector, the
+    # greatest watermark that has been read.
+    Column("trouble", Text, nullable=False, server_default=""),
+    Column("pulled_to", _Time, nullable=True),
 )
 
 api_keys = Table(

@@ -28,6 +28,10 @@ def losses(old: Stream, new: Stream) -> tuple[str, ...]:
     if new.format != old.format:
         found.append(f"messages in the form {old.format!r} would be read as {new.format!r}")
         return tuple(found)
+    if new.key != old.key:
+        found.append("rows would be told apart by other columns, and repeats not be known")
+    if new.database != old.database and old.database is not None:
+        found.append(f"the changes of {old.database.table} would come no more, or not all of them")
     if not _allows_what_came(old, new):
         found.append("messages may be rejected that its schema has allowed so far")
     found += _types(old, new)

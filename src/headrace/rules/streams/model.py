@@ -12,9 +12,9 @@ from headrace.clock import DAY
 PARTITIONS: Final = 4
 RETENTION: Final = 7 * DAY
 
-Format = Literal["headrace", "json", "cloudevents", "avro"]
+Format = Literal["headrace", "json", "cloudevents", "avro", "debezium"]
 Begin = Literal["earliest", "latest"]
-Conversion = Literal["text", "number", "boolean", "seconds", "milliseconds"]
+Conversion = Literal["text", "number", "boolean", "seconds", "milliseconds", "instant"]
 Scalar: TypeAlias = str | Decimal | bool
 
 
@@ -93,6 +93,21 @@ class Mapped:
     all_properties: At | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The table of which a connector of Kafka Connect sends the changes to a stream's topic.
+
+    ``url`` is ``postgresql://user@host:port/name``, never with a password; ``table`` is named with
+    its schema. With ``inserts_only`` rows that change or go are not sent again. With ``watermark``
+    there is no connector: every so often a job reads the rows whose column of that name has grown.
+    """
+
+    url: str
+    table: str
+    inserts_only: bool = False
+    watermark: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
     """A source of events: the messages of ``topic``.
@@ -102,7 +117,8 @@ class Stream:
     to the event once it has the form of ours. A topic that is not there is made with ``partitions``
     that are kept for ``retention`` ms. ``schema`` is a JSON text: the JSON Schema that messages
     must satisfy, or the one that Avro was written by, with ``schema_id`` if a registry numbers it.
-    A stream that brings nothing for ``silent_after`` ms is silent.
+    A stream that brings nothing for ``silent_after`` ms is silent. Of changes of rows, ``key`` are
+    the columns that name a row, and ``database`` says whose rows, if it is us who fetch them.
     """
 
     id: str
@@ -118,5 +134,17 @@ class Stream:
     silent_after: int | None = None
     schema: str = ""
     schema_id: int | None = None
+    key: tuple[str, ...] = ()
+    database: Database | None = None
     map: Mapped = field(default_factory=Mapped)
     enrich: Mapping[str, Expression] = field(default_factory=dict)
+
+    @property
+    def is_connected(self) -> bool:
+        """Does a connector of Kafka Connect bring it?"""
+        return self.database is not None and not self.database.watermark
+
+    @property
+    def is_pulled(self) -> bool:
+        """Does a job bring it, every so often?"""
+        return self.database is not None and bool(self.database.watermark)

@@ -35,6 +35,7 @@ from headrace.rules.metadata import read_head, read_metadata
 from headrace.rules.nodes import Mapping as MappingNode
 from headrace.rules.nodes import Node, Scalar, plain, read_node
 from headrace.rules.reading import Reading, described
+from headrace.rules.streams.databases import read_database
 from headrace.rules.streams.expressions import read_expression, read_expressions
 from headrace.rules.streams.model import (
     PARTITIONS,
@@ -55,7 +56,7 @@ BEGINNINGS: Final[tuple[Begin, ...]] = get_args(Begin)
 FIELDS: Final = ("type", "user_id", "ts", "event_id", "from", "to")
 SPEC: Final = (
     "topic", "format", "types", "sources", "begin", "partitions", "retention", "silent_after",
-    "schema", "schema_id", "map", "enrich",
+    "schema", "schema_id", "key", "database", "map", "enrich",
 )  # fmt: skip
 MOST_PARTITIONS: Final = 1_000
 _TOPIC = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}")  # Kafka's own rule
@@ -66,6 +67,17 @@ _CLOUD_EVENT: Final[Mapping[str, Expression]] = {
     # Both together name an event: every source may count from one.
     "event_id": Joined((At(("source",)), Constant("#"), At(("id",)))),
 }
+# A changed row as ``engine.forms.read_change`` tells of it.
+_CHANGE: Final[Mapping[str, Expression]] = {
+    "type": Constant("traits"),
+    "ts": At(("__ts",)),
+    "event_id": At(("__id",)),
+}
+KNOWN: Final[Mapping[Format, Mapping[str, Expression]]] = {
+    "cloudevents": _CLOUD_EVENT,
+    "debezium": _CHANGE,
+}
+"""Where fields of events are found in messages whose form says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +137,8 @@ def _stream(reading: Reading, node: Node, beside: Beside | None) -> Stream | Non
         silent_after=_duration(reading, spec.get("silent_after"), "'silent_after'"),
         schema=_schema(reading, spec, form, beside),
         schema_id=_schema_id(reading, spec.get("schema_id"), form),
+        key=_key(reading, spec, form),
+        database=read_database(reading, spec, form),
         map=_map(reading, spec, form),
         enrich=read_expressions(reading, spec.get("enrich"), "'enrich'"),
     )
@@ -139,6 +153,22 @@ def _topic(reading: Reading, spec: MappingNode) -> str:
         message = f"Kafka has no topics named {text!r}: A to Z, 0 to 9, '.', '_' and '-' only"
         reading.problem("HR111", message, node.place)
     return text
+
+
+def _key(reading: Reading, spec: MappingNode, form: Format) -> tuple[str, ...]:
+    """The columns in the order they are named in."""
+    if form != "debezium":
+        node = spec.get("key")
+        if node is not None:
+            message = "'key' names the columns of a row, of 'format: debezium'"
+            reading.problem("HR114", message, node.place)
+        return ()
+    node = reading.required(spec, "key", "a stream of rows")
+    items = reading.sequence(node, "'key'") if node is not None else None
+    columns = [reading.text(item, "a column") for item in (items.items if items else ())]
+    if items is not None and not columns:
+        reading.problem("HR113", "'key' has at least one column", items.place)
+    return tuple(column for column in columns if column is not None)
 
 
 def _names(reading: Reading, node: Node | None, what: str, each: str) -> tuple[str, ...]:
@@ -247,7 +277,7 @@ def _map(reading: Reading, spec: MappingNode, form: Format) -> Mapped:
         if entry.key in FIELDS
         and (found := read_expression(reading, entry.value, f"{entry.key!r}")) is not None
     }
-    fields = {**_CLOUD_EVENT, **written} if is_cloud_event else written
+    fields = {**KNOWN.get(form, {}), **written}
     missing = [name for name in ("type", "user_id", "ts") if name not in fields]
     ends = {"from", "to"} & fields.keys()
     if missing and not (ends and missing == ["user_id"]) and not reading.problems:

@@ -15,6 +15,7 @@ from headrace.rules.streams.model import (
     Computed,
     Constant,
     Converted,
+    Database,
     Expression,
     First,
     Joined,
@@ -54,6 +55,8 @@ def document(stream: Stream) -> dict[str, Any]:
         "silent_after": format_duration(stream.silent_after) if stream.silent_after else None,
         "schema": stream.schema or None,
         "schema_id": stream.schema_id,
+        "key": list(stream.key),
+        "database": _database(stream.database),
         "map": _map(stream.map),
         "enrich": {name: _spelled(of) for name, of in stream.enrich.items()},
     }
@@ -63,6 +66,17 @@ def document(stream: Stream) -> dict[str, Any]:
         "metadata": {key: text for key, text in about.items() if text},
         "spec": {key: value for key, value in spec.items() if value not in ([], {}, None)},
     }
+
+
+def _database(database: Database | None) -> dict[str, Any] | None:
+    if database is None:
+        return None
+    spelled: dict[str, Any] = {"url": database.url, "table": database.table}
+    if database.inserts_only:
+        spelled["changes"] = "inserts"
+    if database.watermark:
+        spelled["watermark"] = database.watermark
+    return spelled
 
 
 def _map(mapped: Mapped) -> dict[str, Any]:
