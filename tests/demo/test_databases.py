@@ -75,12 +75,13 @@ class Place:
 
     def is_pro(self, user: int) -> bool:
         found = self.ask(f"/v1/users/{user}/segments")
-        return found is not None and "pro" in found["segments"]
+        return found is not None and "pro" in [one["segment"] for one in found["segments"]]
 
     def until(self, so: Any, patience: float) -> float:
         began = time.monotonic()
         while not so():
-            assert time.monotonic() - began < patience, self.headrace("status")
+            if time.monotonic() - began > patience:
+                pytest.fail(self.headrace("status"))
             time.sleep(0.1)
         return time.monotonic() - began
 
@@ -136,5 +137,6 @@ def test_a_new_row_enters_a_segment_within_seconds(place: Place) -> None:
     place.sql("UPDATE customers SET plan = 'pro' WHERE id = 2")
     place.until(lambda: place.is_pro(2), AT_FIRST)
     place.until(lambda: place.ask("/v1/segments/pro")["size"] == 252, AT_FIRST)
+    assert "connect" in place.headrace("status")
     kept = (place.folder / "home").glob("secrets/*")
     assert [file.stat().st_mode & 0o077 for file in kept] == [0]

@@ -16,9 +16,14 @@ from headrace.store import Progress
 
 def judged(heard: Heard) -> list[Part]:
     """Every part: servers, the stream, what carries and serves its results, what runs beside."""
-    answers = (heard.records, heard.ends, heard.cached)
+    answers = {
+        "postgres": heard.records,
+        "kafka": heard.ends,
+        "redis": heard.cached,
+        "connect": heard.connectors,
+    }
     return [
-        *(_server(row, answer) for row, answer in zip(heard.servers, answers, strict=True)),
+        *(_server(row, answers[row.name]) for row in heard.servers),
         stream_part(heard),
         *topic_parts(heard),
         _loader(heard),

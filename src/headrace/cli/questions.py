@@ -17,6 +17,7 @@ from headrace import embedded
 from headrace.cache.model import Incomplete, LoaderStatus
 from headrace.cache.reads import CachedMemberships
 from headrace.clock import SECOND, Instant, system_clock
+from headrace.databases.worker import ConnectorStatus, Worker
 from headrace.embedded import ServerStatus
 from headrace.embedded.services import ServiceStatus, services_status
 from headrace.errors import HeadraceError
@@ -84,6 +85,7 @@ class Heard:
     ready: Mapping[str, Any] | Silence
     taking: Mapping[str, Any] | Silence
     stream_ends: Mapping[str, Mapping[int, int]] | Silence = field(default_factory=dict)
+    connectors: Mapping[str, ConnectorStatus] | Silence = field(default_factory=dict)
 
 
 def ask_everybody(settings: Settings) -> Heard:
@@ -95,6 +97,7 @@ def ask_everybody(settings: Settings) -> Heard:
         "ends": ("kafka", _ends),
         "stream_ends": ("kafka", _stream_ends),
         "cached": ("redis", _cached),
+        "connectors": ("connect", _connectors),
         "ready": ("api", lambda _: _ready(settings.api_host, settings.api_port, "checks")),
         "taking": (
             "ingest",
@@ -125,6 +128,11 @@ def _answer(ask: Callable[[Settings], T], settings: Settings) -> T | Silence:
 
 def _not_running(server: str) -> Callable[[Settings], Silence]:
     return lambda _: Silence(f"the embedded {server} does not run; `headrace up` starts it")
+
+
+def _connectors(settings: Settings) -> Mapping[str, ConnectorStatus]:
+    url = settings.connect.url
+    return Worker(url).statuses() if url else {}
 
 
 def _records(settings: Settings) -> Records:
