@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from headrace.cli import main
+from headrace.databases.tables import parted
 from headrace.kafka.confluent import ConfluentConsumer, ConfluentProducer
 from headrace.kafka.kafka_python import KafkaPythonAdmin
 from headrace.messages.topics import Topic
+from headrace.rules.streams import parse_stream
+from headrace.rules.streams.model import At, Constant, Converted, Joined
 from headrace.settings import Settings
 from headrace.store import Store
 
@@ -255,3 +261,84 @@ def test_a_document_is_proposed_tried_and_kept(
     file.write_text(told)
     assert "20 would be accepted" in headrace("try", str(file), "--sample", str(sample))[2]
     assert headrace("add", str(file))[0] == 0
+
+
+@pytest.fixture
+def shop(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a database with tables, its password in PGPASSWORD."""
+    monkeypatch.setenv("HEADRACE_HOME", str(settings.home))
+    full = settings.postgres_url.get_secret_value().replace("+psycopg2", "", 1)
+    with closing(psycopg2.connect(full)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE customers (id int PRIMARY KEY, plan text, ltv numeric, born date,"
+            " tags text[], vip boolean);"
+            "CREATE TABLE orders (number uuid, line int, customer_id int, amount numeric,"
+            " created_at timestamptz, PRIMARY KEY (number, line));"
+            "CREATE TABLE loose (id int)"
+        )
+        connection.commit()
+    url, password = parted(full)
+    monkeypatch.setenv("PGPASSWORD", password)
+    return url
+
+
+def test_a_table_is_a_stream_without_a_document(headrace: Run, store: Store, shop: str) -> None:
+    code, printed, said = headrace("add", "--database", shop, "--table", "customers")
+    assert code == 0, said
+    assert "left out, of a type that rules cannot read: tags" in said
+    assert "users are named by the column 'id'" in said
+    (draft,) = store.streams()
+    assert parse_stream(printed) == draft.stream
+    assert draft.stream.map.properties == {
+        "plan": At(("plan",)),
+        "ltv": Converted(At(("ltv",)), "number"),
+        "born": Converted(At(("born",)), "instant"),
+        "vip": At(("vip",)),
+    }
+    assert os.environ["PGPASSWORD"] not in printed + said + draft.text
+
+    code, printed, said = headrace(
+        "add", "--database", shop, "--table", "orders", "--type", "order", "--user", "customer_id"
+    )
+    assert code == 0, said
+    orders = parse_stream(printed)
+    assert orders.key == ("number", "line") and orders.database is not None
+    assert orders.database.inserts_only
+    assert orders.map.fields["ts"] == Converted(At(("created_at",)), "instant")
+    assert orders.map.fields["event_id"] == Joined(
+        (Constant("public.orders:"), At(("number",)), Constant(","), At(("line",)))
+    )
+    code, printed, _ = headrace(
+        "add", "--database", shop, "--table", "orders", "--id", "pulled", "--user", "customer_id",
+        "--watermark", "created_at",
+    )  # fmt: skip
+    assert code == 0 and parse_stream(printed).is_pulled
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--table", "customers"), "HR973", "--database and --table"),
+        (("--database", "{shop}"), "HR973", "--database and --table"),
+        (("x.yaml", "--database", "{shop}", "--table", "orders"), "HR973", "FILE, or"),
+        (("--database", "mysql://a@b/c", "--table", "t"), "HR973", "only databases of Postgres"),
+        (("--database", "{shop}", "--table", "custommers"), "HR970", "did you mean 'customers'"),
+        (("--database", "{shop}", "--table", "loose"), "HR970", "has no primary key"),
+        (("--database", "{shop}", "--table", "orders", "--user", "customer"), "HR970",
+            "did you mean 'customer_id'"),
+        (("--database", "{shop}", "--table", "customers", "--type", "order"), "HR970", "--time"),
+        (("--database", "{shop}", "--table", "customers", "--watermark", "plan"), "HR970",
+            "'plan' is no instant"),
+        (("--database", "postgresql://nobody@{place}", "--table", "orders"), "HR970",
+            "password authentication failed"),
+        (("--database", "postgresql://a@127.0.0.1:1/b", "--table", "orders"), "HR970", "refused"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_table_is_said(
+    headrace: Run, store: Store, shop: str, words: tuple[str, ...], code: str, said: str
+) -> None:
+    place = shop.rpartition("@")[2]
+    exit_code, _, told = headrace("add", *(word.format(shop=shop, place=place) for word in words))
+    assert exit_code == 1 and f"[{code}]" in told and said in told.replace("\n", " "), told
+    assert "Traceback" not in told and os.environ["PGPASSWORD"] not in told
+    assert store.streams() == []

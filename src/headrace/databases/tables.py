@@ -128,7 +128,7 @@ def _told(url: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        why = str(error.orig).strip().splitlines()[-1]
+        why = str(error.orig).strip().splitlines()[0]
         raise OperatorError(f"cannot read {_bare(url)}: {why}", code="HR970") from None
     except SQLAlchemyError as error:
         raise OperatorError(f"cannot read {_bare(url)}: {error}", code="HR970") from None
