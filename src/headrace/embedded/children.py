@@ -54,6 +54,14 @@ class Record:
         except psutil.Error:
             return None
 
+    @property
+    def has_vanished(self) -> bool:
+        """Is not even a corpse left of it, which nobody has taken note of?"""
+        try:
+            return not self._is_of(psutil.Process(self.pid))
+        except psutil.Error:
+            return True
+
     def _is_of(self, process: psutil.Process) -> bool:
         if self.birth:
             return _birth(self.pid) == self.birth

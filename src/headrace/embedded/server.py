@@ -67,6 +67,11 @@ def ensure(
             return running.port
     elif running is not None:
         children.stop(server.name, by=server.stop_signal)
+    dying = children.record(server.name)
+    deadline = time.monotonic() + DYING_SECONDS
+    # Postgres takes even a corpse for one that runs.
+    while dying is not None and not dying.has_vanished and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
     if last_port:
         # The one that ran may be dying; clients know its port, and would look for it in vain.
         wait_until_free(last_port, DYING_SECONDS)
