@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,13 +87,16 @@ class Source:
     def look(self) -> None:
         self.keeper.look(lambda: self.settings)
 
-    def added(self, **options: str) -> Stream:
+    def added(self, only: tuple[str, ...] = (), **options: str) -> Stream:
         """The stream of the customers, active."""
         url, password = parted(self.url)
         table = look_at(url, password, "customers")
         stream = proposed(
             table, url, id="customers", namespace=self.settings.namespace, **options
         ).stream
+        if only:
+            kept = {name: stream.map.properties[name] for name in only}
+            stream = replace(stream, map=replace(stream.map, properties=kept))
         streams.add_stream(self.store, self.settings, stream, author="test", reason="")
         passwords.keep(self.settings, stream.id, password)
         streams.activate_stream(
@@ -117,15 +120,21 @@ class Source:
 
     def events(self, stream: Stream) -> list[Event]:
         """What has come so far, mapped as the streaming job maps it."""
-        mapper, found = Mapper(stream), []
+        mapper = Mapper(stream)
+        return [
+            orjson.loads(mapper.mapped(value, partition=0, offset=0))
+            for value in self.messages(stream)
+        ]
+
+    def messages(self, stream: Stream) -> list[bytes | None]:
+        """What has come so far, as it was written."""
+        found: list[bytes | None] = []
         with ConfluentConsumer(self.kafka, stream.topic, f"{stream.topic}-test") as consumer:
             bounds = consumer.bounds()
             consumer.start_at({number: bound.start for number, bound in bounds.items()})
             wanted = sum(bound.end - bound.start for bound in bounds.values())
             while len(found) < wanted:
-                for record in consumer.poll(10_000, 0.5):
-                    event = mapper.mapped(record.value, partition=0, offset=record.offset)
-                    found.append(orjson.loads(event))
+                found += [record.value for record in consumer.poll(10_000, 0.5)]
         return found
 
     def rows(self) -> dict[str, Any]:
@@ -187,9 +196,12 @@ def test_rows_become_traits_and_a_retired_stream_leaves_nothing(source: Source) 
                          " current_database()")  # fmt: skip
     streams.retire_stream(source.store, source.settings, stream.id, author="test", reason="")
     assert source.store.streams()[0].trouble == NOT_ENDED
+    with pytest.raises(OperatorError, match="not ended yet"):
+        source.added()
     until(lambda: source.trouble() == "")
     assert source.name not in Worker(source.settings.connect.url).statuses()
     assert source.run(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{slot[0]}'") == []
+    assert source.run("SELECT 1 FROM pg_publication") == []
     assert source.run("SELECT 1 FROM pg_publication") == []
     # Whoever comes back begins with a snapshot.
     source.added()
@@ -246,6 +258,25 @@ def test_new_rows_become_events_once(source: Source) -> None:
         "properties": {"plan": "pro", "ltv": 1, "born": None},
     }
     assert found["bob"]["event_id"] == "public.customers:2"
+
+
+def test_only_what_is_read_leaves_the_database_and_its_log_is_cleared(source: Source) -> None:
+    source.run("CREATE TABLE busy (n int)", "INSERT INTO customers VALUES (1, 'pro', 77.25)")
+    stream = source.added(only=("plan",))
+    until(source.runs)
+    (message,) = until(lambda: source.messages(stream))
+    assert orjson.loads(message)["after"] == {"id": 1, "plan": "pro"}
+    # What concerns other tables must not pile up behind a table at rest.
+    ((written,),) = source.run("INSERT INTO busy VALUES (1) RETURNING pg_current_wal_lsn()")
+    confirmed = "SELECT 1 FROM pg_replication_slots WHERE active AND confirmed_flush_lsn > "
+    until(lambda: source.run(f"{confirmed} '{written}' AND database = current_database()"))
+    assert len(source.messages(stream)) == 1
+    # Other rows are another stream's.
+    other = replace(stream, database=replace(stream.database, table="public.busy"))
+    with pytest.raises(OperatorError, match="retire it"):
+        streams.add_stream(
+            source.store, source.settings, other, author="test", reason="", incompatible=True
+        )
 
 
 def test_what_keeps_a_connector_from_working_is_said(source: Source) -> None:

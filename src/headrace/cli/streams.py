@@ -167,6 +167,12 @@ def add(
         )
         if stream.database is not None and password:
             passwords.keep(run.settings, stream.id, password)
+            if run.settings.connect.passwords and stream.is_connected:
+                name = f"{run.settings.namespace}{stream.id}"
+                place = run.settings.connect.passwords
+                run.err.print(
+                    f"the workers of Kafka Connect need a line {name}=PASSWORD in {place}"
+                )
         run.err.print(f"{stream.id}: version {number} is kept")
     if activated:
         activate(context, stream.id, number, author, reason)

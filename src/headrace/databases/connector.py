@@ -6,12 +6,14 @@ PostgreSQL, release 3.6.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from headrace.rules.streams import Stream
+from headrace.rules.streams.columns import columns_of
 
 PORT: Final = 5432
 LONGEST_SLOT: Final = 63
@@ -26,8 +28,10 @@ def connector_name(namespace: str, stream: Stream) -> str:
 
 def slot_of(namespace: str, stream: Stream) -> str:
     """The replication slot and the publication in the source: Postgres's letters only."""
-    name = re.sub(r"[^a-z0-9_]", "_", f"headrace_{namespace}{stream.id}".lower())
-    return name[:LONGEST_SLOT]
+    name = f"{namespace}{stream.id}"
+    mark = hashlib.sha256(name.encode()).hexdigest()[:8]  # of two that are written alike
+    plain = re.sub(r"[^a-z0-9_]", "_", f"headrace_{name}".lower())
+    return f"{plain[: LONGEST_SLOT - len(mark) - 1]}_{mark}"
 
 
 def configuration(namespace: str, stream: Stream, *, password: str) -> Mapping[str, str]:
@@ -42,7 +46,9 @@ def configuration(namespace: str, stream: Stream, *, password: str) -> Mapping[s
     place = urlsplit(database.url)
     prefix = f"{namespace}{stream.id}"
     source = re.escape(f"{prefix}.{database.table}")
+    columns = columns_of(stream)
     return {
+        **(_only(database.table, columns) if columns is not None else {}),
         "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
         "tasks.max": "1",
         "database.hostname": place.hostname or "",
@@ -69,8 +75,12 @@ def configuration(namespace: str, stream: Stream, *, password: str) -> Mapping[s
         "key.converter.schemas.enable": "false",
         "value.converter": "org.apache.kafka.connect.json.JsonConverter",
         "value.converter.schemas.enable": "false",
-        # Without heartbeats the log of a busy database would pile up behind a table at rest.
+        # Without a word of our own in it the log of a busy database would pile up behind a table
+        # at rest: what concerns other tables is not sent, and moves nothing on.
         "heartbeat.interval.ms": str(HEARTBEAT_MS),
+        "heartbeat.action.query": "SELECT pg_logical_emit_message(false, 'headrace', '')",
+        "message.prefix.exclude.list": "headrace",
+        "publish.via.partition.root": "true",
         "poll.interval.ms": str(POLL_MS),
         "topic.prefix": prefix,
         "topic.creation.default.replication.factor": "-1",
@@ -80,3 +90,8 @@ def configuration(namespace: str, stream: Stream, *, password: str) -> Mapping[s
         "transforms.route.regex": source,
         "transforms.route.replacement": stream.topic.replace("$", "\\$"),
     }
+
+
+def _only(table: str, columns: Sequence[str]) -> Mapping[str, str]:
+    names = (re.escape(f"{table}.{column}").replace(",", r"\,") for column in columns)
+    return {"column.include.list": ",".join(names)}

@@ -42,7 +42,7 @@ def proposed(
     fields: dict[str, Expression] = {**KNOWN["debezium"], "user_id": _at(whose)}
     taken = {whose, *table.key}
     if type is not None:
-        instants = [name for name in columns if columns[name].kind == "instant"]
+        instants = [name for name in columns if columns[name].kind in ("instant", "day")]
         guess = next((name for name in INSTANTS if name in instants), None)
         when = _chosen(time, columns, guess, "--time", "says when it happened")
         fields |= {
@@ -113,7 +113,7 @@ def _value(column: Column) -> Expression:
     match column.kind:
         case "number":
             return Converted(_at(column.name), "number")
-        case "instant":
+        case "instant" | "day":
             return Converted(_at(column.name), "instant")
         case _:
             return _at(column.name)

@@ -16,7 +16,7 @@ from sqlalchemy.sql import sqltypes
 from headrace.errors import OperatorError
 from headrace.rules.source import did_you_mean
 
-Kind = Literal["text", "number", "boolean", "instant", "other"]
+Kind = Literal["text", "number", "boolean", "instant", "day", "other"]
 CONNECT_SECONDS: Final = 10
 RELEASE_SECONDS: Final = 10.0
 """How long a slot may stay in use once its connector is gone."""
@@ -116,7 +116,11 @@ def _engine(url: str, password: str) -> Iterator[Engine]:
     secret = f":{quote(password, safe='%')}" if password else ""
     place = f"{quote(parts.username or '', safe='%')}{secret}@{parts.netloc.rpartition('@')[2]}"
     full = urlunsplit(parts._replace(scheme="postgresql+psycopg2", netloc=place))
-    engine = create_engine(full, connect_args={"connect_timeout": CONNECT_SECONDS})
+    patience = {
+        "connect_timeout": CONNECT_SECONDS,
+        "options": f"-c statement_timeout={CONNECT_SECONDS}s -c lock_timeout={CONNECT_SECONDS}s",
+    }
+    engine = create_engine(full, connect_args=patience)
     try:
         yield engine
     finally:
@@ -143,10 +147,12 @@ def _kind(of: object) -> Kind:
     match of:
         case sqltypes.Boolean():
             return "boolean"
-        case sqltypes.Integer() | sqltypes.Numeric():
+        case sqltypes.Integer() | sqltypes.Numeric() | sqltypes.Float():
             return "number"
-        case sqltypes.DateTime() | sqltypes.Date():
+        case sqltypes.DateTime():
             return "instant"
+        case sqltypes.Date():
+            return "day"
         case sqltypes.Uuid() | sqltypes.Enum() | sqltypes.String():
             return "text"
         case _:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from headrace.errors import OperatorError
 
 SECONDS: Final = 20.0
+NEW: Final[Mapping[str, Any]] = {"connector": {"state": "UNASSIGNED"}, "tasks": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ class Worker:
 
     def statuses(self) -> Mapping[str, ConnectorStatus]:
         """Every connector by its name."""
-        told = self._ask("GET", "/connectors?expand=status")
-        return {name: _status(name, one["status"]) for name, one in told.items()}
+        # One that has just been made has no status yet, and would be left out.
+        told = self._ask("GET", "/connectors?expand=status&expand=info")
+        return {name: _status(name, one.get("status", NEW)) for name, one in told.items()}
 
     def configuration(self, name: str) -> Mapping[str, str]:
         """The settings of a connector."""

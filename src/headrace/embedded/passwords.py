@@ -14,34 +14,29 @@ from headrace.errors import OperatorError
 from headrace.settings import Settings
 
 FILE: Final = Path("secrets") / "databases.properties"
-_LINE = re.compile(r"([A-Za-z0-9_]+)=(.*)")
+_LINE = re.compile(r"([A-Za-z0-9_.-]+)=(.*)")
 
 
 def reference(settings: Settings, stream: str) -> str:
     """Where Kafka Connect finds the password: what its provider of files replaces."""
-    return f"${{file:{settings.connect.passwords or settings.home / FILE}:{stream}}}"
+    file = settings.connect.passwords or settings.home / FILE
+    return f"${{file:{file}:{settings.namespace}{stream}}}"
 
 
 def keep(settings: Settings, stream: str, password: str) -> None:
     """Keep a password, for this user's eyes and the embedded worker's.
 
-    OperatorError where the workers are somebody else's: they read a file of their own.
+    Workers of somebody else read a file of their own, in the same form.
     """
-    if settings.connect.passwords:
-        raise OperatorError(
-            f"the workers of Kafka Connect read passwords from {settings.connect.passwords}: write"
-            f" {stream}=PASSWORD there, and give the URL without it",
-            code="HR972",
-        )
     file = settings.home / FILE
     make_private(file.parent)
-    known = {**_read(file), stream: password}
+    known = {**_read(file), f"{settings.namespace}{stream}": password}
     write_private(file, "".join(f"{name}={_escaped(of)}\n" for name, of in sorted(known.items())))
 
 
 def known(settings: Settings, stream: str) -> str:
     """The password that was kept for a stream; empty where none was."""
-    return _read(settings.home / FILE).get(stream, "")
+    return _read(settings.home / FILE).get(f"{settings.namespace}{stream}", "")
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -29,6 +29,7 @@ _EXACT = Context(prec=200)
 
 # What Debezium writes for a long value that did not change, and that the log therefore lacks.
 UNAVAILABLE = "__debezium_unavailable_value"
+SNAPSHOT_MARGIN = 10_000  # ms
 MAGIC = b"\0"  # of the frame that schema registries put around a datum, before the schema's id
 FRAME = 5
 
@@ -54,6 +55,7 @@ def read_change(value: bytes | None, key: Sequence[str], schema: str = "") -> Va
 
     The columns stand beside ``__op`` (``c``, ``r``, ``u`` or ``d``), ``__ts`` (when it was
     committed, in ms) and ``__id``, of the values of ``key`` and the place in the database's log.
+    Of a row that is gone only ``key`` is known: for the rest the log holds what is no value of it.
     """
     message = read_json(value, schema)
     if type(message) is dict and message.keys() == {"schema", "payload"}:
@@ -61,17 +63,33 @@ def read_change(value: bytes | None, key: Sequence[str], schema: str = "") -> Va
     match message:
         case {"op": "c" | "r" | "u" as op, "after": dict() as row, "source": dict() as source}:
             pass
-        case {"op": "d" as op, "before": dict() as row, "source": dict() as source}:
-            pass
+        case {"op": "d" as op, "before": dict() as before, "source": dict() as source}:
+            row = {column: before.get(column) for column in key}
         case _:
             raise Refusal("wrong-type")
-    named = [row.get(column) for column in key]
-    if any(type(part) not in (str, int) for part in named) or type(source.get("lsn")) is not int:
+    lsn, at = source.get("lsn"), source.get("ts_ms")
+    if type(lsn) is not int or type(at) is not int:
         raise Refusal("wrong-type")
-    name = ",".join(map(str, named))
-    place = f"{source.get('schema')}.{source.get('table')}:{name}@{source['lsn']}"
+    table = f"{source.get('schema')}.{source.get('table')}"
+    # Rows that no log tells apart are told apart by what they hold.
+    place = f"{lsn}.{source['row']}" if type(source.get("row")) is int else str(lsn)
     known = {column: part for column, part in row.items() if part != UNAVAILABLE}
-    return {**known, "__op": op, "__ts": source.get("ts_ms"), "__id": place}
+    if op == "d":
+        # One that is deleted and written anew in one transaction is there.
+        at -= 1
+    elif source.get("snapshot") not in (None, False, "false"):
+        # What was changed just before a snapshot was stamped may come after it, from the log.
+        at -= SNAPSHOT_MARGIN
+    return {**known, "__op": op, "__ts": at, "__id": f"{table}:{_named(row, key)}@{place}"}
+
+
+def _named(row: Mapping[str, Value], key: Sequence[str]) -> str:
+    """The values of ``key``, as one text; raises Refusal where one is no single value."""
+    parts = [row.get(column) for column in key]
+    if not all(type(part) in (str, int, bool, Decimal) for part in parts):
+        raise Refusal("wrong-type")
+    texts = [str(part) for part in parts]
+    return texts[0] if len(texts) == 1 else json.dumps(texts, ensure_ascii=False)
 
 
 def read_avro(value: bytes | None, schema: str, schema_id: int | None) -> Value:

@@ -7,6 +7,7 @@ Rows that are deleted cannot be noticed this way.
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +20,7 @@ from headrace.errors import OperatorError
 from headrace.jobs.runs import Note, run_once
 from headrace.kafka.ends import ends_of
 from headrace.rules.streams import Stream
+from headrace.rules.streams.columns import columns_of
 from headrace.settings import Settings
 from headrace.spark.rows import RowSource, newest_watermark, send_rows
 from headrace.spark.session import Session, open_session
@@ -28,13 +30,18 @@ log = structlog.get_logger()
 
 
 def run(settings: Settings, *, streams: Collection[str] = (), run_id: str | None = None) -> int:
-    """Read the active streams that have a watermark, or those named; 1 if one could not be read."""
+    """Read the active streams that have a watermark, or those named.
+
+    OperatorError where one cannot be read, once the others were.
+    """
     return run_once(
         settings, "pull", run_id, lambda note: pull(None, settings, streams=streams, note=note)
     )
 
 
-def pull(spark: Session | None, settings: Settings, *, streams: Collection[str], note: Note) -> int:
+def pull(
+    spark: Session | None, settings: Settings, *, streams: Collection[str], note: Note
+) -> None:
     """As ``run``, without its lease; a session is opened where none is given and one is needed."""
     store = Store(settings.postgres_url.get_secret_value(), settings.namespace)
     told: dict[str, Any] = {}
@@ -46,12 +53,16 @@ def pull(spark: Session | None, settings: Settings, *, streams: Collection[str],
                 told[row.id] = _pulled(spark, settings, store, row)
             except Exception as error:  # of the driver, of dozens of kinds: the others are read
                 told[row.id] = {"trouble": _said(error)}
-                store.note_trouble(row.id, _said(error))
+                store.note_trouble(row, _said(error))
                 log.warning("a table cannot be read", stream=row.id, reason=_said(error))
             note({"streams": told})
     finally:
         store.close()
-    return 1 if any("trouble" in one for one in told.values()) else 0
+    failed = [id for id, one in told.items() if "trouble" in one]
+    if failed:
+        # Not a run that is done: a scheduler tries it again.
+        said = "; ".join(f"{id}: {told[id]['trouble']}" for id in failed)
+        raise OperatorError(f"tables that could not be read: {said}", code="HR974")
 
 
 def _wanted(known: Collection[StoredStream], named: Collection[str]) -> list[StoredStream]:
@@ -74,7 +85,10 @@ def _pulled(spark: Session, settings: Settings, store: Store, row: StoredStream)
     source = _source(settings, row.stream)
     newest = newest_watermark(spark, source)
     if newest is None:
+        store.note_trouble(row, "")
         return {"rows": 0}
+    # One from the future would hide all that comes before it.
+    newest = min(newest, datetime.now(UTC))
     bootstrap, topic = settings.kafka_bootstrap, row.stream.topic
     before = sum(ends_of(bootstrap, topic).values())
     send_rows(spark, source, after=row.pulled_to, to=newest, topic=topic, bootstrap=bootstrap)
@@ -97,6 +111,7 @@ def _source(settings: Settings, stream: Stream) -> RowSource:
         table=database.table,
         watermark=database.watermark,
         key=stream.key,
+        columns=columns_of(stream),
     )
 
 

@@ -71,7 +71,7 @@ class Keeper:
         for row in rows:
             trouble = troubles.get(row.id, "")
             if trouble != row.trouble:
-                self.store.note_trouble(row.id, trouble)
+                self.store.note_trouble(row, trouble)
 
     def _troubles(self, settings: Settings, rows: list[StoredStream]) -> dict[str, str]:
         if not settings.connect.url:
@@ -133,9 +133,11 @@ class Keeper:
         if name in found:
             worker.stop(name)
         secret = passwords.known(settings, stream.id)
-        release(stream.database.url, secret, slot_of(settings.namespace, stream))
-        if name in found:
-            worker.delete(name)
+        try:
+            release(stream.database.url, secret, slot_of(settings.namespace, stream))
+        finally:  # a database that is away keeps its slot, and us trying
+            if name in found:
+                worker.delete(name)
         self._put.pop(name, None)
         log.info("connector ended", connector=name)
 

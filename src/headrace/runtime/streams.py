@@ -35,9 +35,28 @@ def add_stream(
             code="HR949",
         )
     with store.publishing() as edition:
+        known = edition.every_stream()
+        _require_same_rows(known, stream)
         if not incompatible:
-            _require_compatible(edition.every_stream(), stream)
+            _require_compatible(known, stream)
         return edition.add_stream(stream, author=author, reason=reason)
+
+
+def _require_same_rows(known: Sequence[StoredStream], stream: Stream) -> None:
+    """OperatorError for a version of a stream in force that would read other rows.
+
+    How far a connector has read, and what the database keeps for it, hold for one table.
+    """
+    for one in known:
+        if one.id != stream.id or one.state not in ("active", "paused"):
+            continue
+        old = one.readable
+        if old is not None and old.database is not None and old.database != stream.database:
+            raise OperatorError(
+                f"{one.id!r} is {one.state} and reads {old.database.table}: retire it, and add it"
+                " anew, to read another table, another database or in another way",
+                code="HR961",
+            )
 
 
 def _require_compatible(known: Sequence[StoredStream], stream: Stream) -> None:

@@ -24,6 +24,7 @@ class RowSource:
     table: str
     watermark: str
     key: tuple[str, ...]
+    columns: tuple[str, ...] | None  # beside the watermark; None: all of them
 
 
 def newest_watermark(spark: SparkSession, source: RowSource) -> datetime | None:
@@ -52,7 +53,8 @@ def send_rows(
     """
     column = f'"{source.watermark}"'
     since = f" AND {column} > '{(after - OVERLAP).isoformat()}'" if after is not None else ""
-    query = f"SELECT * FROM {_table(source)} WHERE {column} <= '{to.isoformat()}'{since}"
+    upto = f"{column} <= '{to.isoformat()}'{since}"
+    query = f"SELECT {_columns(source)} FROM {_table(source)} WHERE {upto}"
     rows = _read(spark, source, f"({query}) AS changed")
     writer = _messages(rows, source).write.format("kafka")
     writer = writer.option("kafka.bootstrap.servers", bootstrap).option("kafka.acks", "all")
@@ -68,6 +70,8 @@ def _messages(rows: DataFrame, source: RowSource) -> DataFrame:
         F.lit(name).alias("table"),
         F.unix_micros(at).alias("lsn"),
         F.unix_millis(at).alias("ts_ms"),
+        # Two states of a row may have one watermark: of whole seconds, or of one transaction.
+        F.xxhash64(*map(_column, rows.columns)).alias("row"),
     )
     keep = {"ignoreNullFields": "false"}
     change = F.struct(
@@ -78,6 +82,13 @@ def _messages(rows: DataFrame, source: RowSource) -> DataFrame:
         F.to_json(F.struct(*map(_column, source.key)), keep).alias("key"),
         F.to_json(change, keep).alias("value"),
     )
+
+
+def _columns(source: RowSource) -> str:
+    if source.columns is None:
+        return "*"
+    names = sorted({*source.columns, source.watermark})
+    return ", ".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
 def _column(name: str) -> Column:

@@ -335,8 +335,8 @@ class Store:
         with self._database.begin() as connection:
             return streams.every(connection)
 
-    def note_trouble(self, stream: str, trouble: str) -> None:
-        """Note what keeps a stream from reading its database; empty for nothing."""
+    def note_trouble(self, stream: StoredStream, trouble: str) -> None:
+        """Note what keeps a stream, as it was seen, from its database; empty for nothing."""
         with self._database.begin() as connection:
             streams.note_trouble(connection, stream, trouble)
 

@@ -105,6 +105,7 @@ def add(connection: Connection, stream: Stream, *, author: str, reason: str) -> 
         .limit(1)
     ).one_or_none()
     entry = Entry(action="stream.add", subject=stream.id, after={"text": text})
+    _require_ended(connection, stream.id)
     if last is not None and last.text == text:
         _redraft(connection, stream.id, last.version, ("retired",))
         return last.version, entry
@@ -118,6 +119,16 @@ def add(connection: Connection, stream: Stream, *, author: str, reason: str) -> 
     return number, entry
 
 
+def _require_ended(connection: Connection, id: str) -> None:
+    trouble = connection.execute(select(streams.c.trouble).where(streams.c.id == id)).scalar()
+    if trouble == NOT_ENDED:
+        raise OperatorError(
+            f"{id!r} was retired, and {trouble}: what runs `jobs/watch_rules.py` ends it within"
+            " seconds",
+            code="HR948",
+        )
+
+
 def _redraft(
     connection: Connection, id: str, version: int, states: tuple[StreamState, ...]
 ) -> None:
@@ -129,9 +140,15 @@ def _redraft(
     )
 
 
-def note_trouble(connection: Connection, id: str, trouble: str) -> None:
-    """Note what keeps a stream from reading its database; empty for nothing."""
-    connection.execute(update(streams).where(streams.c.id == id).values(trouble=trouble))
+def note_trouble(connection: Connection, seen: StoredStream, trouble: str) -> None:
+    """Note what keeps a stream from reading its database; empty for nothing.
+
+    Unless it has been moved since it was seen: what was found out then says nothing any more.
+    """
+    is_seen = (streams.c.state == seen.state) & (streams.c.since == seen.since)
+    connection.execute(
+        update(streams).where((streams.c.id == seen.id) & is_seen).values(trouble=trouble)
+    )
 
 
 def note_pulled(connection: Connection, id: str, to: datetime) -> None:
@@ -189,7 +206,8 @@ def move(
 def _left(retired: StoredStream) -> dict[str, str | None]:
     """What is to be kept of how a stream that ends read its database: nothing, once all is over."""
     stream = retired.readable
-    is_connected = retired.state != "draft" and stream is not None and stream.is_connected
+    was_begun = retired.state != "draft" or bool(retired.trouble)
+    is_connected = was_begun and stream is not None and stream.is_connected
     return {"trouble": NOT_ENDED if is_connected else "", "pulled_to": None}
 
 

@@ -61,6 +61,8 @@ def url_problem(text: str) -> str | None:
         return "a password does not belong into a document: `headrace streams add` asks for it"
     if parts.scheme != SCHEME:
         return f"only databases of Postgres are read: 'url' is {usual}"
+    if parts.query or parts.fragment:
+        return f"'url' says nothing behind the name of the database: {usual}"
     if not parts.hostname or not parts.username or len(parts.path) < 2 or "/" in parts.path[1:]:
         return f"'url' is {usual}"
     return None
