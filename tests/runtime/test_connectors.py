@@ -294,6 +294,11 @@ def test_what_keeps_a_connector_from_working_is_said(source: Source) -> None:
     passwords.keep(source.settings, stream.id, str(urlsplit(source.url).password))
     until(source.runs)
     assert source.trouble() == ""
+    # One that goes on trying says that it runs: whether the database lets us in says more.
+    passwords.keep(source.settings, stream.id, "changed meanwhile")
+    until(lambda: "password authentication failed" in source.trouble())
+    passwords.keep(source.settings, stream.id, str(urlsplit(source.url).password))
+    until(lambda: source.trouble() == "")
     # Somebody ends the connector's session: it comes back by itself, or is started again.
     source.run(
         "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"

@@ -82,6 +82,12 @@ def look_at(url: str, password: str, table: str) -> Table:
     return Table(f"{schema}.{name}", columns, tuple(key), has_log=level == "logical")
 
 
+def reach(url: str, password: str) -> None:
+    """Ask the database at ``url`` for nothing; OperatorError where it does not let us in."""
+    with _engine(url, password) as engine, _told(url), engine.connect():
+        pass
+
+
 def release(url: str, password: str, slot: str) -> None:
     """Drop what the database keeps for a connector that is gone: its slot, and its publication.
 

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from headrace.databases.connector import configuration, connector_name, slot_of
-from headrace.databases.tables import release
+from headrace.databases.tables import reach, release
 from headrace.databases.worker import ConnectorStatus, Worker
 from headrace.embedded import passwords
 from headrace.errors import OperatorError
@@ -26,6 +26,7 @@ from headrace.store import SERVICE_SECONDS, Store, StoredStream
 
 ROUND_SECONDS: Final = 2.0
 RESTART_SECONDS: Final = 10.0
+REACH_SECONDS: Final = 10.0
 KEPT: Final = ("active", "paused")
 NO_WORKER: Final = "Kafka Connect does not run: `headrace up` starts it"
 log = structlog.get_logger()
@@ -57,6 +58,7 @@ class Keeper:
     store: Store
     _put: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _restarted: dict[str, float] = field(default_factory=dict)
+    _reached: dict[str, tuple[float, str]] = field(default_factory=dict)
 
     def look(self, settings: Callable[[], Settings]) -> None:
         """Bring connectors to what Postgres says of streams; raises OperatorError while it is away.
@@ -117,7 +119,23 @@ class Keeper:
             self._restarted[name] = time.monotonic()
             log.warning("connector failed", connector=name, reason=status.trouble)
             worker.restart(name)
-        return status.trouble
+        return status.trouble or self._unreached(settings, stream)
+
+    def _unreached(self, settings: Settings, stream: Stream) -> str:
+        """Why its database cannot be reached, or nothing: a connector tries for ever, and says
+        that it runs."""
+        password = passwords.known(settings, stream.id)
+        if stream.database is None or (settings.connect.passwords and not password):
+            return ""
+        asked, said = self._reached.get(stream.id, (float("-inf"), ""))
+        if time.monotonic() - asked > REACH_SECONDS:
+            try:
+                reach(stream.database.url, password)
+                said = ""
+            except OperatorError as error:
+                said = str(error)
+            self._reached[stream.id] = time.monotonic(), said
+        return said
 
     def _end(
         self,
